@@ -1,0 +1,1 @@
+"""Plumbing without a domain word, shared by metering and billing."""
