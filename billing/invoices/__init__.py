@@ -1,0 +1,1 @@
+"""Invoices: lines, numbers, seals, credit notes and disputes; immutable once issued."""

@@ -1,0 +1,434 @@
+"""An invoice as it stands on paper: frozen values, their sums and their seal.
+
+Everything here is pure. An `Invoice` refuses to exist when it does not add up,
+so a document made from one never shows a total that its lines deny.
+
+Signs: on an invoice a positive amount is owed to the supplier; a correction
+line may be negative. On a credit note positive amounts are credited to the
+buyer, as on its paper and in UBL; `Invoice.owed` is the signed effect of both.
+"""
+
+import hashlib
+import json
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass, replace
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any
+
+from billing.money import NOUGHT, plain, sum_pounds, to_pennies, vat_on
+from metering.periods import Month, to_utc
+
+WorkingStep = Mapping[str, Any]
+"""One recorded step of a charge: JSON-ready, decimals as strings, `text` in plain words."""
+
+_FIRST_SEAL = "0" * 64
+_SERIES = re.compile(r"[A-Z]{1,8}")
+_UNSEALED = frozenset({"status", "seal", "previous_seal"})
+
+
+class Treatment(StrEnum):
+    """How VAT treats a supply. The order is the order of printing."""
+
+    STANDARD = "standard"
+    ZERO = "zero"
+    EXEMPT = "exempt"
+    OUTSIDE_SCOPE = "outside-scope"
+
+
+class LineKind(StrEnum):
+    """What a line asks payment for."""
+
+    USAGE = "usage"
+    FLAT = "flat"
+    MINIMUM = "minimum"
+    SHORTFALL = "shortfall"
+    CORRECTION = "correction"
+
+
+class InvoiceKind(StrEnum):
+    """Which document it is."""
+
+    INVOICE = "invoice"
+    CREDIT_NOTE = "credit-note"
+
+
+class InvoiceStatus(StrEnum):
+    """Where it stands; `MOVES` says what may follow what."""
+
+    DRAFT = "draft"
+    ISSUED = "issued"
+    SETTLED = "settled"
+    DISCARDED = "discarded"
+
+
+MOVES: Mapping[InvoiceStatus, frozenset[InvoiceStatus]] = {
+    InvoiceStatus.DRAFT: frozenset({InvoiceStatus.ISSUED, InvoiceStatus.DISCARDED}),
+    InvoiceStatus.ISSUED: frozenset({InvoiceStatus.SETTLED}),
+    # A payment that is returned or reallocated opens the invoice again.
+    InvoiceStatus.SETTLED: frozenset({InvoiceStatus.ISSUED}),
+    InvoiceStatus.DISCARDED: frozenset(),
+}
+
+
+def may_move(before: InvoiceStatus, after: InvoiceStatus) -> bool:
+    """Say whether an invoice may go from `before` to `after`."""
+    return after in MOVES[before]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Party:
+    """The supplier or the buyer, as printed.
+
+    Attributes:
+        name: legal name.
+        address: lines of the address without the postcode, at least one.
+        postcode: for example `LS1 4AP`.
+        country: ISO 3166-1 alpha-2.
+        ods_code: the body's NHS Organisation Data Service code.
+        vat_number: with its country prefix, `GB123456789`, or None when not registered.
+        email: where finance can be reached, or None.
+        in_nhs_vat_division: belongs to the NHS divisional VAT registration, inside which
+            supplies are outside the scope of VAT.
+    """
+
+    name: str
+    address: tuple[str, ...]
+    postcode: str
+    ods_code: str
+    country: str = "GB"
+    vat_number: str | None = None
+    email: str | None = None
+    in_nhs_vat_division: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.name.strip() or not any(part.strip() for part in self.address):
+            raise ValueError("a party needs a name and an address (VAT Regulations 1995, reg. 14)")
+
+
+@dataclass(frozen=True, kw_only=True)
+class BankAccount:
+    """Where a payment goes, from the supplier's settings.
+
+    Attributes:
+        sort_code: as printed, `60-70-80`.
+    """
+
+    account_name: str
+    sort_code: str
+    account_number: str
+    bank_name: str | None = None
+    iban: str | None = None
+    bic: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PurchaseOrder:
+    """The buyer's order; `remaining` is what it still covers in pounds before this invoice."""
+
+    number: str
+    remaining: Decimal | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class VatSummary:
+    """One treatment and rate of an invoice: net, VAT (rounded once) and why none is charged."""
+
+    treatment: Treatment
+    rate_percent: Decimal
+    net: Decimal
+    vat: Decimal
+    reason: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """A charge as printed, rounded once.
+
+    Attributes:
+        number: from 1, in printing order.
+        service: name of the hosted service.
+        meter: name of the meter, for people.
+        dimensions: in words, `Modality CT`; empty when usage is not split.
+        quantity: exact, at most 9 places; None where a line has no quantity of its own.
+        unit: in words, plural where it reads so: `studies`.
+        unit_price: pounds a unit when one price applies to the whole line, else None.
+        price_words: how it is priced when one unit price does not say it all (tiers, packages).
+        pool_saving: what the national pool took off this line, pounds, or None outside a pool.
+        first_day, end_day: London dates, half-open.
+        net: pounds and pence without VAT.
+        vat_rate_percent: nought unless `treatment` is standard.
+        vat_reason: why no VAT is charged, for every treatment but standard.
+        cos_heading: contracted-out-services heading under which an NHS buyer may reclaim VAT.
+        charge_id: the charge that this line prints.
+        working: how it was worked out, step by step.
+    """
+
+    number: int
+    kind: LineKind
+    service: str
+    meter: str
+    description: str
+    net: Decimal
+    treatment: Treatment
+    vat_rate_percent: Decimal
+    first_day: date
+    end_day: date
+    dimensions: str = ""
+    quantity: Decimal | None = None
+    unit: str = ""
+    unit_price: Decimal | None = None
+    price_words: str | None = None
+    pool_saving: Decimal | None = None
+    vat_reason: str | None = None
+    cos_heading: str | None = None
+    cost_centre: str | None = None
+    subjective_code: str | None = None
+    charge_id: str | None = None
+    working: tuple[WorkingStep, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.end_day <= self.first_day:
+            raise ValueError(f"line {self.number} ends before it starts")
+        for amount in (self.net, self.pool_saving):
+            if amount is not None and amount != to_pennies(amount):
+                raise ValueError(f"line {self.number}: {amount} is not whole pennies")
+        if (self.treatment is Treatment.STANDARD) != (self.vat_rate_percent > 0):
+            raise ValueError(f"line {self.number}: a VAT rate goes with standard-rated lines alone")
+        if self.treatment is not Treatment.STANDARD and not self.vat_reason:
+            raise ValueError(f"line {self.number}: say why no VAT is charged")
+
+    @property
+    def last_day(self) -> date:
+        """The last London date the line covers, for print."""
+        return self.end_day - timedelta(days=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Invoice:
+    """An invoice or credit note, whole; make one with `compose_invoice`.
+
+    Attributes:
+        number: allocated at issue, never before.
+        series: number series, `PG`; credit notes have their own, `PC`.
+        month: the London month that is billed.
+        issued_at: aware instant of issue; None while it is a draft.
+        tax_point: time of supply for VAT.
+        due_on: last day to pay.
+        purchase_order: None prints "No purchase order given".
+        vat_summaries: one for each treatment and rate.
+        pool_saving: what the national pool saved this buyer on these lines, pounds.
+        notes: further sentences for print.
+        pay_to: bank account to pay into; None on a credit note.
+        seal, previous_seal: SHA-256 in hexadecimal; see `seal`.
+        credits_number, credits_issued_on, credit_reason: on a credit note, the invoice that it
+            credits and why (VAT Regulations 1995, reg. 15C).
+
+    Raises:
+        ValueError: the parts do not add up, or the document contradicts itself.
+    """
+
+    id: str
+    kind: InvoiceKind
+    series: str
+    status: InvoiceStatus
+    account_id: str
+    supplier: Party
+    buyer: Party
+    month: Month
+    tax_point: date
+    due_on: date
+    lines: tuple[Line, ...]
+    vat_summaries: tuple[VatSummary, ...]
+    net: Decimal
+    vat: Decimal
+    total: Decimal
+    pool_saving: Decimal
+    number: str | None = None
+    issued_at: datetime | None = None
+    purchase_order: PurchaseOrder | None = None
+    currency: str = "GBP"
+    notes: tuple[str, ...] = ()
+    pay_to: BankAccount | None = None
+    seal: str | None = None
+    previous_seal: str | None = None
+    credits_number: str | None = None
+    credits_issued_on: date | None = None
+    credit_reason: str | None = None
+
+    def __post_init__(self) -> None:
+        check_invoice(self)
+
+    @property
+    def is_vat_invoice(self) -> bool:
+        """False where every line is outside the scope of VAT."""
+        return any(line.treatment is not Treatment.OUTSIDE_SCOPE for line in self.lines)
+
+    @property
+    def owed(self) -> Decimal:
+        """What the document adds to the buyer's debt; negative on a credit note."""
+        return -self.total if self.kind is InvoiceKind.CREDIT_NOTE else self.total
+
+
+def check_invoice(invoice: Invoice) -> None:
+    """Raise ValueError where an invoice does not add up or contradicts itself."""
+    if not invoice.lines:
+        raise ValueError("an invoice has at least one line")
+    if invoice.vat_summaries != summarise_vat(invoice.lines):
+        raise ValueError("the VAT summary is not the sum of the lines")
+    net = sum_pounds([line.net for line in invoice.lines])
+    vat = sum_pounds([summary.vat for summary in invoice.vat_summaries])
+    if (invoice.net, invoice.vat, invoice.total) != (net, vat, net + vat):
+        raise ValueError("the totals are not the sums of the lines and their VAT")
+    if invoice.pool_saving != sum_pool_saving(invoice.lines):
+        raise ValueError("the pool saving is not the sum of the lines'")
+    if len(split_by_treatment(invoice.lines)) > 1:
+        raise ValueError("supplies outside the scope of VAT go on an invoice of their own")
+    if [line.number for line in invoice.lines] != list(range(1, len(invoice.lines) + 1)):
+        raise ValueError("lines are numbered from 1 without a gap")
+    if invoice.status in {InvoiceStatus.ISSUED, InvoiceStatus.SETTLED} and (
+        invoice.number is None or invoice.issued_at is None or invoice.seal is None
+    ):
+        raise ValueError("an issued invoice has a number, an instant of issue and a seal")
+    if invoice.is_vat_invoice and invoice.vat != 0 and invoice.supplier.vat_number is None:
+        raise ValueError("a supplier that charges VAT has a VAT number")
+    if invoice.kind is InvoiceKind.CREDIT_NOTE and not (
+        invoice.credits_number and invoice.credit_reason
+    ):
+        raise ValueError("a credit note names the invoice that it credits and the reason")
+
+
+def compose_invoice(*, lines: Sequence[Line], **facts: Any) -> Invoice:
+    """Return the invoice of `lines` with its sums worked out; `facts` are its other fields."""
+    summaries = summarise_vat(lines)
+    net = sum_pounds([line.net for line in lines])
+    vat = sum_pounds([summary.vat for summary in summaries])
+    return Invoice(
+        lines=tuple(lines),
+        vat_summaries=summaries,
+        net=net,
+        vat=vat,
+        total=net + vat,
+        pool_saving=sum_pool_saving(lines),
+        **facts,
+    )
+
+
+def sum_pool_saving(lines: Iterable[Line]) -> Decimal:
+    """Return what the pool saved over all lines, pounds."""
+    return sum_pounds([line.pool_saving for line in lines if line.pool_saving is not None])
+
+
+def summarise_vat(lines: Iterable[Line]) -> tuple[VatSummary, ...]:
+    """Return one summary for each treatment and rate, VAT rounded once on the sum of its lines.
+
+    In the order standard, zero, exempt, outside the scope; higher rates first.
+    """
+    groups: dict[tuple[Treatment, Decimal], list[Line]] = defaultdict(list)
+    for line in lines:
+        groups[line.treatment, line.vat_rate_percent].append(line)
+    order = list(Treatment)
+    summaries = []
+    for treatment, rate in sorted(groups, key=lambda key: (order.index(key[0]), -key[1])):
+        group = groups[treatment, rate]
+        net = sum_pounds([line.net for line in group])
+        # dict.fromkeys: each reason once, in the order of the lines.
+        reasons = dict.fromkeys(line.vat_reason for line in group if line.vat_reason)
+        summaries.append(
+            VatSummary(
+                treatment=treatment,
+                rate_percent=rate,
+                net=net,
+                vat=vat_on(net, rate_percent=rate) if rate else NOUGHT,
+                reason="; ".join(reasons) or None,
+            )
+        )
+    return tuple(summaries)
+
+
+def split_by_treatment(lines: Iterable[Line]) -> tuple[tuple[Line, ...], ...]:
+    """Return the lines of each invoice they must be printed on, renumbered from 1.
+
+    Lines outside the scope of VAT never share an invoice with taxable or exempt lines: the
+    first is not a VAT invoice, the second is (EN 16931, BR-O-11 to BR-O-14). Taxable first;
+    an empty group is left out.
+    """
+    taxable: list[Line] = []
+    outside: list[Line] = []
+    for line in lines:
+        (outside if line.treatment is Treatment.OUTSIDE_SCOPE else taxable).append(line)
+    return tuple(
+        tuple(replace(line, number=number) for number, line in enumerate(group, start=1))
+        for group in (taxable, outside)
+        if group
+    )
+
+
+def invoice_number(series: str, financial_year: int, sequence: int) -> str:
+    """Return a document number.
+
+    Args:
+        series: 1 to 8 capital letters.
+        financial_year: the calendar year in which it starts.
+        sequence: from 1, gapless within series and year.
+
+    >>> invoice_number("PG", 2026, 123)
+    'PG-2627-000123'
+    """
+    if not _SERIES.fullmatch(series):
+        raise ValueError(f"'{series}' is not a number series: 1 to 8 capital letters")
+    if sequence < 1:
+        raise ValueError("document numbers start at 1")
+    return f"{series}-{financial_year % 100:02d}{(financial_year + 1) % 100:02d}-{sequence:06d}"
+
+
+def canonical_content(invoice: Invoice) -> bytes:
+    """Return what a seal covers: UTF-8 JSON, keys sorted, decimals as plain strings.
+
+    Equal values give equal bytes whatever their scale (`21` and `21.000000000`). Status and
+    seals are left out, for a sealed invoice may still be settled; so are fields that are None,
+    so that a field added later leaves older seals true.
+    """
+    content = {name: value for name, value in _canonical(invoice).items() if name not in _UNSEALED}
+    return json.dumps(
+        content, sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False
+    ).encode()
+
+
+def seal(content: bytes, previous_seal: str | None) -> str:
+    """Return the SHA-256 that ties `content` to the document issued before it in its series.
+
+    The digest is of the previous seal (64 noughts for the first), a newline and the content.
+    """
+    chain = (previous_seal or _FIRST_SEAL).encode("ascii")
+    return hashlib.sha256(chain + b"\n" + content).hexdigest()
+
+
+def seal_holds(invoice: Invoice) -> bool:
+    """Say whether the invoice's seal is the seal of what it says."""
+    return invoice.seal == seal(canonical_content(invoice), invoice.previous_seal)
+
+
+def _canonical(value: Any) -> Any:
+    """Turn a value into JSON, one spelling for each value."""
+    if isinstance(value, Month):
+        return str(value)
+    if is_dataclass(value):
+        members = ((item.name, getattr(value, item.name)) for item in fields(value))
+        return {name: _canonical(member) for name, member in members if member is not None}
+    if isinstance(value, Decimal):
+        return plain(value)
+    if isinstance(value, datetime):
+        return to_utc(value).isoformat()
+    if isinstance(value, date):
+        return value.isoformat()
+    if isinstance(value, Mapping):
+        return {str(key): _canonical(member) for key, member in value.items()}
+    if isinstance(value, tuple | list):
+        return [_canonical(member) for member in value]
+    if value is None or isinstance(value, str | int):
+        return value
+    raise TypeError(f"{type(value).__name__} has no place in an invoice")
