@@ -1,0 +1,114 @@
+"""An organisation as a payer: what it agreed to, and how it wants to be invoiced."""
+
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import CheckConstraint, Date, ForeignKey, Integer, PrimaryKeyConstraint, func, text
+from sqlalchemy.dialects.postgresql import ExcludeConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from metering.kit.columns import Base, Pounds
+
+
+class AccountRow(Base):
+    """An organisation that owes. One account for each organisation."""
+
+    __tablename__ = "accounts"
+    __table_args__ = ({"info": {"citus": "reference"}},)
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    organisation_id: Mapped[int] = mapped_column(
+        Integer, ForeignKey("organisations.id"), unique=True
+    )
+    name: Mapped[str]
+    address: Mapped[list[Any]]
+    postcode: Mapped[str]
+    email: Mapped[str]
+    vat_number: Mapped[str | None]
+    payment_terms_days: Mapped[int] = mapped_column(Integer, server_default="30")
+    opened_at: Mapped[datetime]
+    closed_at: Mapped[datetime | None]
+
+
+class AgreementRow(Base):
+    """An account is on a tariff from a London date, up to another or for good.
+
+    `pooled`: its usage joins the national pool of the tariff's pooled prices.
+    `group_code`: whom it shares group-scoped tiers with, for instance an ICB.
+    `terms`: local prices, discounts or commitments that differ from the tariff.
+    """
+
+    __tablename__ = "agreements"
+    __table_args__ = (
+        PrimaryKeyConstraint("account_id", "id"),
+        CheckConstraint("ends_on IS NULL OR ends_on > starts_on", name="ends_after_start"),
+        ExcludeConstraint(
+            ("account_id", "="),
+            ("tariff_code", "="),
+            (func.daterange(text("starts_on"), text("ends_on")), "&&"),
+            name="ex_agreements_one_at_a_time",
+            using="gist",
+        ),
+        {"info": {"citus": "distributed", "distribution_column": "account_id"}},
+    )
+
+    account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"))
+    id: Mapped[str]
+    tariff_code: Mapped[str] = mapped_column(ForeignKey("tariffs.code"))
+    starts_on: Mapped[date]
+    ends_on: Mapped[date | None]
+    pooled: Mapped[bool] = mapped_column(server_default="true")
+    group_code: Mapped[str | None]
+    terms: Mapped[dict[str, Any]]
+    created_at: Mapped[datetime]
+
+
+class PurchaseOrderRow(Base):
+    """A purchase order to quote on invoices, for one tariff or for all (`tariff_code` null)."""
+
+    __tablename__ = "purchase_orders"
+    __table_args__ = (
+        PrimaryKeyConstraint("account_id", "id"),
+        CheckConstraint("ends_on IS NULL OR ends_on > starts_on", name="ends_after_start"),
+        {"info": {"citus": "distributed", "distribution_column": "account_id"}},
+    )
+
+    account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"))
+    id: Mapped[str]
+    number: Mapped[str]
+    tariff_code: Mapped[str | None] = mapped_column(ForeignKey("tariffs.code"))
+    starts_on: Mapped[date]
+    ends_on: Mapped[date | None]
+    value: Mapped[Decimal | None] = mapped_column(Pounds)
+    hold_when_spent: Mapped[bool] = mapped_column(server_default="false")
+    created_at: Mapped[datetime]
+
+
+class VatTreatmentRow(Base):
+    """How supplies to an account are taxed from a London date, where the tariff's own
+    treatment does not apply (`tariff_code` null: for every service)."""
+
+    __tablename__ = "vat_treatments"
+    __table_args__ = (
+        PrimaryKeyConstraint("account_id", "id"),
+        CheckConstraint(
+            "treatment IN ('standard', 'zero', 'exempt', 'outside-scope')", name="treatment"
+        ),
+        ExcludeConstraint(
+            ("account_id", "="),
+            (func.coalesce(text("tariff_code"), text("''")), "="),
+            (func.daterange(text("starts_on"), text("ends_on")), "&&"),
+            name="ex_vat_treatments_one_at_a_time",
+            using="gist",
+        ),
+        {"info": {"citus": "distributed", "distribution_column": "account_id"}},
+    )
+
+    account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"))
+    id: Mapped[str]
+    tariff_code: Mapped[str | None] = mapped_column(ForeignKey("tariffs.code"))
+    treatment: Mapped[str]
+    reason: Mapped[str]
+    starts_on: Mapped[date] = mapped_column(Date)
+    ends_on: Mapped[date | None] = mapped_column(Date)

@@ -1,0 +1,51 @@
+"""A month end: one month, many accounts, safe to repeat."""
+
+from datetime import date, datetime
+from typing import Any
+
+from sqlalchemy import CheckConstraint, ForeignKey, PrimaryKeyConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from metering.kit.columns import Base
+
+
+class BillRunRow(Base):
+    """The run of one London month; there is one for each month."""
+
+    __tablename__ = "bill_runs"
+    __table_args__ = (
+        CheckConstraint("status IN ('open', 'drafted', 'approved', 'issued')", name="status"),
+        CheckConstraint("approved_by IS NULL OR approved_by <> started_by", name="four_eyes"),
+        {"info": {"citus": "local"}},
+    )
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    month: Mapped[date] = mapped_column(unique=True)
+    status: Mapped[str]
+    started_at: Mapped[datetime]
+    started_by: Mapped[str]
+    drafted_at: Mapped[datetime | None]
+    approved_at: Mapped[datetime | None]
+    approved_by: Mapped[str | None]
+    issued_at: Mapped[datetime | None]
+    checks: Mapped[list[Any]]
+
+
+class BillRunAccountRow(Base):
+    """How far one account has come in a run."""
+
+    __tablename__ = "bill_run_accounts"
+    __table_args__ = (
+        PrimaryKeyConstraint("run_id", "account_id"),
+        CheckConstraint(
+            "status IN ('waiting', 'drafted', 'nothing-due', 'parked', 'held', 'issued')",
+            name="status",
+        ),
+        {"info": {"citus": "local"}},
+    )
+
+    run_id: Mapped[str] = mapped_column(ForeignKey("bill_runs.id"))
+    account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"))
+    status: Mapped[str]
+    reason: Mapped[str | None]
+    changed_at: Mapped[datetime]

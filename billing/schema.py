@@ -1,0 +1,35 @@
+"""Every table of paygo, gathered for migrations and for the tests that compare them.
+
+Importing this module fills `metering.kit.columns.Base.metadata`.
+"""
+
+from billing.access import tables as access
+from billing.accounts import tables as accounts
+from billing.charges import tables as charges
+from billing.invoices import tables as invoices
+from billing.runs import tables as runs
+from billing.tariffs import tables as tariffs
+from metering.events import tables as events
+from metering.kit import tables as kit
+from metering.kit.columns import Base
+from metering.meters import tables as meters
+from metering.organisations import tables as organisations
+from metering.readings import tables as readings
+from metering.sources import tables as sources
+
+TABLE_MODULES = (
+    kit,
+    organisations,
+    sources,
+    meters,
+    events,
+    readings,
+    accounts,
+    tariffs,
+    charges,
+    runs,
+    invoices,
+    access,
+)
+
+metadata = Base.metadata

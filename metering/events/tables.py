@@ -1,0 +1,146 @@
+"""Usage events as they arrived, exactly once, for ever.
+
+`event_keys` holds identity, unpartitioned; `usage_events` is partitioned by
+London month and has no unique index of its own, since a unique index on each
+partition would let an id pass twice on the two sides of a month end.
+"""
+
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import (
+    CheckConstraint,
+    Column,
+    Date,
+    ForeignKey,
+    Index,
+    Integer,
+    PrimaryKeyConstraint,
+    SmallInteger,
+    Table,
+    Text,
+    Uuid,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import Mapped, mapped_column
+
+from metering.kit.columns import Base, Quantity, UtcDateTime
+
+
+class IngestBatchRow(Base):
+    """One ingest transaction. The roll-up claims it once by setting `claimed_at`."""
+
+    __tablename__ = "ingest_batches"
+    __table_args__ = (
+        Index("ix_ingest_batches_unclaimed", "id", postgresql_where=text("claimed_at IS NULL")),
+        Index("ix_ingest_batches_source_id_received_at", "source_id", "received_at"),
+        {"info": {"citus": "local"}},
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    source_id: Mapped[int] = mapped_column(Integer, ForeignKey("sources.id"))
+    received_at: Mapped[datetime]
+    received: Mapped[int] = mapped_column(Integer)
+    accepted: Mapped[int] = mapped_column(Integer)
+    duplicate: Mapped[int] = mapped_column(Integer)
+    conflict: Mapped[int] = mapped_column(Integer)
+    rejected: Mapped[int] = mapped_column(Integer)
+    claimed_at: Mapped[datetime | None]
+
+
+# The identity of an event is the pair (source, id). An id that is a canonical
+# lower-case UUID is its own key; any other text is hashed to a UUID version 8
+# and kept beside the event.
+event_keys = Table(
+    "event_keys",
+    Base.metadata,
+    Column("source_id", Integer, nullable=False),
+    Column("event_key", Uuid, nullable=False),
+    Column("fingerprint", Uuid, nullable=False),
+    PrimaryKeyConstraint("source_id", "event_key"),
+    info={"citus": "distributed", "distribution_column": "event_key"},
+)
+
+# One row for each meter that an event feeds. `kind`: 0 usage, 1 withdrawal.
+usage_events = Table(
+    "usage_events",
+    Base.metadata,
+    Column("period_month", Date, nullable=False),
+    Column("subject_id", Integer, nullable=False),
+    Column("source_id", Integer, nullable=False),
+    Column("meter_id", Integer, nullable=False),
+    Column("dimension_set_id", Integer, nullable=False),
+    Column("kind", SmallInteger, nullable=False),
+    Column("event_key", Uuid, nullable=False),
+    Column("event_id", Text),
+    Column("occurred_at", UtcDateTime, nullable=False),
+    Column("received_at", UtcDateTime, nullable=False),
+    Column("quantity", Quantity, nullable=False),
+    Column("batch_id", Uuid, nullable=False),
+    # What the columns above do not hold: the value a unique meter counts, the id and
+    # reason of a withdrawal.
+    Column("detail", JSONB),
+    CheckConstraint("kind IN (0, 1)", name="kind"),
+    CheckConstraint("extract(day FROM period_month) = 1", name="period_month"),
+    Index("ix_usage_events_batch_id", "batch_id", postgresql_using="brin"),
+    Index(
+        "ix_usage_events_subject_id_meter_id_occurred_at", "subject_id", "meter_id", "occurred_at"
+    ),
+    info={"citus": "distributed", "distribution_column": "subject_id"},
+    postgresql_partition_by="RANGE (period_month)",
+)
+
+
+class QuarantinedEventRow(Base):
+    """A refused or conflicting event, kept with its reason; patient-like values masked."""
+
+    __tablename__ = "quarantined_events"
+    __table_args__ = (
+        CheckConstraint("fate IN ('rejected', 'conflict')", name="fate"),
+        CheckConstraint("status IN ('open', 'replayed', 'dismissed')", name="status"),
+        Index(
+            "ix_quarantined_events_source_id_status_received_at",
+            "source_id",
+            "status",
+            "received_at",
+        ),
+        {"info": {"citus": "local"}},
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    source_id: Mapped[int] = mapped_column(Integer, ForeignKey("sources.id"))
+    batch_id: Mapped[UUID]
+    received_at: Mapped[datetime]
+    event_id: Mapped[str | None]
+    fate: Mapped[str]
+    code: Mapped[str]
+    pointer: Mapped[str]
+    detail: Mapped[str]
+    body: Mapped[dict[str, Any]]
+    status: Mapped[str] = mapped_column(server_default="open")
+    resolved_at: Mapped[datetime | None]
+    resolved_by: Mapped[str | None]
+
+
+class ManifestRow(Base):
+    """What a source itself counted for a meter over a span of London dates."""
+
+    __tablename__ = "manifests"
+    __table_args__ = (
+        CheckConstraint("end_on > first_on", name="ends_after_start"),
+        Index("ix_manifests_source_id_meter_id_first_on", "source_id", "meter_id", "first_on"),
+        {"info": {"citus": "local"}},
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    source_id: Mapped[int] = mapped_column(Integer, ForeignKey("sources.id"))
+    meter_id: Mapped[int] = mapped_column(Integer, ForeignKey("meters.id"))
+    subject_id: Mapped[int | None] = mapped_column(Integer, ForeignKey("organisations.id"))
+    first_on: Mapped[date]
+    end_on: Mapped[date]
+    declared_count: Mapped[int]
+    declared_quantity: Mapped[Decimal] = mapped_column(Quantity)
+    received_at: Mapped[datetime]

@@ -1,0 +1,1 @@
+"""Alembic migrations, numbered; `HEAD` names the last one."""
