@@ -1,0 +1,235 @@
+"""Settings: every environment variable that paygo reads, declared once.
+
+Each setting has a name, a default, a parser and a sentence of help, so that
+`paygo settings` and the documentation list what the program really reads. A
+setting is read at start-up; nothing else in paygo looks at the environment.
+"""
+
+import os
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from metering.kit.errors import Invalid
+
+Environ = Mapping[str, str]
+
+
+class BadSetting(Invalid):
+    """An environment variable has a value that paygo cannot use."""
+
+    code = "bad-setting"
+    title = "A setting has a bad value"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """The declaration of one environment variable.
+
+    Attributes:
+        name: the environment variable.
+        help: one sentence for the person who sets it.
+        parse: text to value; raises ValueError with the words that follow
+            "NAME must be".
+        default: the text used when the variable is unset or empty, or None.
+        secret: whether listings must hide the value.
+    """
+
+    name: str
+    help: str
+    parse: Callable[[str], Any]
+    default: str | None
+    default_from: Callable[[Environ], str] | None = None
+    secret: bool = False
+
+    def default_text(self, environ: Environ) -> str | None:
+        """Return the text that stands for an unset variable, None when it has no value."""
+        return self.default if self.default_from is None else self.default_from(environ)
+
+    def value(self, environ: Environ) -> Any:
+        """Return the parsed value from `environ`.
+
+        Raises:
+            BadSetting: the text cannot be parsed; the sentence names the variable.
+        """
+        raw = environ.get(self.name, "").strip() or self.default_text(environ)
+        if raw is None:
+            return None
+        try:
+            return self.parse(raw)
+        except ValueError as error:
+            shown = "" if self.secret else f", not {raw!r}"
+            raise BadSetting(f"{self.name} must be {error}{shown}.", setting=self.name) from None
+
+
+def _text(raw: str) -> str:
+    return raw
+
+
+def _absolute_path(raw: str) -> Path:
+    path = Path(raw).expanduser()
+    if not path.is_absolute():
+        raise ValueError("an absolute path")
+    return path
+
+
+def _database_url(raw: str) -> str:
+    if not raw.startswith(("postgres://", "postgresql://", "postgresql+psycopg://")):
+        raise ValueError("a postgresql:// URL")
+    return raw
+
+
+def _secret_key(raw: str) -> str:
+    if len(raw) < 32:
+        raise ValueError("at least 32 characters long")
+    return raw
+
+
+def _whole_number(least: int, most: int) -> Callable[[str], int]:
+    def parse(raw: str) -> int:
+        if not (raw.isascii() and raw.isdigit() and least <= int(raw) <= most):
+            raise ValueError(f"a whole number from {least} to {most}")
+        return int(raw)
+
+    return parse
+
+
+def _one_of(*words: str) -> Callable[[str], str]:
+    def parse(raw: str) -> str:
+        if raw.lower() not in words:
+            raise ValueError(f"one of {', '.join(words)}")
+        return raw.lower()
+
+    return parse
+
+
+def _default_data_dir(environ: Environ) -> str:
+    home = environ.get("HOME") or str(Path("~").expanduser())
+    return str(Path(environ.get("XDG_DATA_HOME") or Path(home) / ".local" / "share") / "paygo")
+
+
+def _setting(
+    name: str,
+    parse: Callable[[str], Any],
+    *,
+    help: str,
+    default: str | None = None,
+    default_from: Callable[[Environ], str] | None = None,
+    secret: bool = False,
+) -> Any:
+    declared = Setting(name, help, parse, default, default_from, secret)
+    return field(metadata={"setting": declared})
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the environment says; built once at the edge with `from_environment`.
+
+    A new setting is one more field here, and nothing else.
+    """
+
+    database_url: str | None = _setting(
+        "DATABASE_URL",
+        _database_url,
+        secret=True,
+        help="PostgreSQL 15 to 18 to use instead of the embedded server.",
+    )
+    data_dir: Path = _setting(  # noqa: RUF009 - it returns a dataclasses.field
+        "PAYGO_DATA_DIR",
+        _absolute_path,
+        default_from=_default_data_dir,
+        help="Folder of the embedded database and of the generated secret key.",
+    )
+    host: str = _setting(
+        "PAYGO_HOST", _text, default="127.0.0.1", help="Address that the web server listens on."
+    )
+    port: int = _setting(
+        "PAYGO_PORT",
+        _whole_number(1, 65535),
+        default="8080",
+        help="Port that the web server listens on.",
+    )
+    web_workers: int = _setting(
+        "PAYGO_WEB_WORKERS",
+        _whole_number(1, 64),
+        default="2",
+        help="Number of web server processes.",
+    )
+    secret_key: str | None = _setting(
+        "PAYGO_SECRET_KEY",
+        _secret_key,
+        secret=True,
+        help="Key that signs sessions and forms; with the embedded database one is made and kept.",
+    )
+    log_format: str = _setting(
+        "PAYGO_LOG_FORMAT",
+        _one_of("text", "json"),
+        default="text",
+        help="How log lines are written: text for people, json for machines.",
+    )
+    log_level: str = _setting(
+        "PAYGO_LOG_LEVEL",
+        _one_of("debug", "info", "warning", "error"),
+        default="info",
+        help="The least severe log line that is written.",
+    )
+    correction_months: int = _setting(
+        "PAYGO_CORRECTION_MONTHS",
+        _whole_number(1, 72),
+        default="13",
+        help="How many months back usage may still be sent or corrected.",
+    )
+
+    @classmethod
+    def from_environment(cls, environ: Environ) -> "Settings":
+        """Return the settings that `environ` gives, defaults where it is silent.
+
+        Raises:
+            BadSetting: a value cannot be used; the sentence names the variable.
+        """
+        return cls(
+            **{name: setting.value(environ) for name, setting in declared_settings().items()}
+        )
+
+
+def declared_settings() -> dict[str, Setting]:
+    """Return every declared setting by its attribute name, in order of declaration."""
+    found: dict[str, Setting] = {}
+    for member in fields(Settings):
+        assert member.default is MISSING, "defaults belong to the Setting, so that they are listed"
+        found[member.name] = member.metadata["setting"]
+    return found
+
+
+def signing_key(settings: Settings) -> str:
+    """Return the key that signs sessions: the one set, else the one kept in the data folder.
+
+    Raises:
+        BadSetting: `DATABASE_URL` is set without `PAYGO_SECRET_KEY`: several machines
+            may share that database and would not share a generated key.
+    """
+    if settings.secret_key is not None:
+        return settings.secret_key
+    if settings.database_url is not None:
+        raise BadSetting(
+            "PAYGO_SECRET_KEY must be set when DATABASE_URL is set.", setting="PAYGO_SECRET_KEY"
+        )
+    settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    kept = settings.data_dir / "secret_key"
+    if not kept.exists():
+        # Written whole under another name and then linked: of two processes that start
+        # together one wins, and neither ever reads half a key.
+        written = settings.data_dir / f".secret_key.{os.getpid()}"
+        written.unlink(missing_ok=True)
+        descriptor = os.open(written, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w", encoding="ascii") as file:
+            file.write(secrets.token_urlsafe(48))
+        try:
+            os.link(written, kept)
+        except FileExistsError:
+            pass
+        finally:
+            written.unlink()
+    return kept.read_text(encoding="ascii")
