@@ -1,0 +1,72 @@
+"""Fixtures that every test may use; the makers are in `tests/make.py`."""
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy.orm import Session
+
+from metering.kit.db import Database
+from tests import databases
+
+
+@pytest.fixture(scope="session")
+def shared_folder(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """A folder that all workers of this run share."""
+    base = tmp_path_factory.getbasetemp()
+    return base if worker_id == "master" else base.parent
+
+
+@pytest.fixture(scope="session")
+def server_url(shared_folder: Path) -> Iterator[str]:
+    """URL of the run's PostgreSQL server; create nothing in its own database."""
+    with databases.test_server(shared_folder) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def template_name(server_url: str, shared_folder: Path) -> Iterator[str]:
+    """Name of the migrated database that the others are copied from."""
+    run = hashlib.sha256(str(shared_folder.resolve()).encode()).hexdigest()[:8]
+    with databases.migrated_template(server_url, shared_folder, run=run) as name:
+        yield name
+
+
+@pytest.fixture
+def database_url(server_url: str, template_name: str) -> Iterator[str]:
+    """URL of this test's own migrated database, for programs that connect by themselves."""
+    with databases.cloned_database(server_url, template_name) as url:
+        yield url
+
+
+@pytest.fixture
+def database(database_url: str) -> Iterator[Database]:
+    """This test's own migrated database: what it commits, only it sees."""
+    handle = Database(database_url)
+    yield handle
+    handle.dispose()
+
+
+@pytest.fixture(scope="session")
+def rolled_back_database(server_url: str, template_name: str) -> Iterator[Database]:
+    """The migrated database behind `session`; nothing is ever committed to it."""
+    with databases.cloned_database(server_url, template_name) as url:
+        handle = Database(url)
+        yield handle
+        handle.dispose()
+
+
+@pytest.fixture
+def session(rolled_back_database: Database) -> Iterator[Session]:
+    """A session whose transaction is rolled back at the end of the test."""
+    with (
+        rolled_back_database.engine.connect() as connection,
+        connection.begin() as outer,
+        Session(
+            connection, expire_on_commit=False, join_transaction_mode="create_savepoint"
+        ) as inner,
+    ):
+        yield inner
+        inner.close()
+        outer.rollback()
