@@ -116,5 +116,5 @@ def parse_service(text: str, *, name: str) -> Service:
 
 
 def _meter(entry: Mapping[str, Any]) -> MeterEntry:
-    defaults = {"quantity_field": None, "resolution": "day", "dimensions": {}}
+    defaults: dict[str, Any] = {"quantity_field": None, "resolution": "day", "dimensions": {}}
     return MeterEntry(**{**defaults, **entry})

@@ -67,7 +67,7 @@ def integrated_care_boards() -> tuple[Body, ...]:
 
 
 def _bodies(file: str) -> Iterator[Body]:
-    with (_FOLDER / file).open(encoding="utf-8", newline="") as lines:
+    with (_FOLDER / file).open(encoding="utf-8") as lines:
         for row in csv.DictReader(lines):
             yield Body(
                 ods_code=row["ods_code"],

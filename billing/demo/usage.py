@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import cache
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from uuid import UUID
 
 from billing.demo import reference
@@ -27,13 +27,16 @@ DEFAULT_SEED = 2026
 _FINE = 1 << 20
 _HOUR_MS = 3_600_000
 
+
+def _profile(percents: str) -> tuple[int, ...]:
+    return tuple(map(int, percents.split()))
+
+
 # Relative use by London clock hour; the night shift is never quite idle.
 _HOURS: Mapping[str, tuple[int, ...]] = {
-    "hospital": (4, 3, 3, 3, 3, 4, 6, 12, 34, 52, 56, 54, 44, 50, 54, 52, 44, 32, 22, 16, 13)
-    + (10, 8, 6),
-    "office": (1, 1, 1, 1, 1, 1, 2, 8, 36, 58, 60, 56, 40, 52, 56, 50, 36, 16, 6, 3, 2, 2, 1, 1),
-    "always": (18, 15, 13, 13, 13, 14, 17, 22, 30, 36, 38, 38, 36, 36, 36, 35, 34, 33, 32, 30)
-    + (28, 26, 23, 20),
+    "hospital": _profile("4 3 3 3 3 4 6 12 34 52 56 54 44 50 54 52 44 32 22 16 13 10 8 6"),
+    "office": _profile("1 1 1 1 1 1 2 8 36 58 60 56 40 52 56 50 36 16 6 3 2 2 1 1"),
+    "always": _profile("18 15 13 13 13 14 17 22 30 36 38 38 36 36 36 35 34 33 32 30 28 26 23 20"),
 }
 # Relative use by weekday, Monday first, in percent.
 _WEEKDAYS: Mapping[str, tuple[int, ...]] = {
@@ -101,7 +104,7 @@ def events_of(plan: Plan, service: Service, *, services: Sequence[Service]) -> I
     all_weights = sum(stream.weight for entry in services for stream in entry.streams)
     users = [body for body in chosen_trusts(plan) if is_used_by(service, body)]
     sizes = [reference.size(body) for body in users]
-    slices = []
+    slices: list[Iterator[UsageEvent]] = []
     for stream in service.streams:
         count = plan.event_count * stream.weight // all_weights
         counts = _shares(count, sizes)
@@ -144,7 +147,7 @@ def _shares(whole: int, sizes: Sequence[Decimal]) -> list[int]:
     """Cut a whole number in proportion to sizes; the parts add up to it."""
     total = sum(sizes)
     parts = [0, *(int(whole * reached / total) for reached in accumulate(sizes))]
-    return [after - before for before, after in zip(parts, parts[1:], strict=False)]
+    return [after - before for before, after in pairwise(parts)]
 
 
 def _slices(
