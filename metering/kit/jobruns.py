@@ -255,7 +255,7 @@ def last_successes(session: Session) -> dict[str, datetime]:
         .where(JobRunRow.outcome == "succeeded")
         .group_by(JobRunRow.job)
     )
-    return dict(successes.tuples())
+    return dict(successes.all())
 
 
 def recent_runs(session: Session, *, job: str | None = None, limit: int = 50) -> Sequence[JobRun]:
