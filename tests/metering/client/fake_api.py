@@ -165,7 +165,7 @@ class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server: FakeApi
 
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base's name
+    def log_message(self, format: str, *args: Any) -> None:
         """Keep the test's output quiet."""
 
     def date_time_string(self, timestamp: float | None = None) -> str:
@@ -243,5 +243,6 @@ FAULTS = {
 if __name__ == "__main__":
     api = FakeApi(int(sys.argv[1]), Path(sys.argv[2]))
     api.faults.extend(FAULTS[name] for name in sys.argv[3:])
-    print("ready", flush=True)
+    sys.stdout.write("ready\n")
+    sys.stdout.flush()
     api.serve_forever()

@@ -1,5 +1,6 @@
 """A Meter against a strict API over real HTTP."""
 
+import re
 import subprocess
 import sys
 import time
@@ -289,17 +290,18 @@ def test_a_clock_that_differs_from_the_apis_is_told_once(
         assert meter.flush(5)
     (trouble,) = reports.troubles
     assert trouble.code == "clock-skew"
-    assert "3600 s ahead" in trouble.detail
+    assert re.search(r"360[0-2] s ahead", trouble.detail)
 
 
 def test_a_clock_set_back_neither_stops_delivery_nor_repeats_ids(
     make_meter: Make, api: FakeApi
 ) -> None:
     instants = [datetime.now(UTC) + timedelta(seconds=s) for s in (0, 7200, -7200)]
-    present = instants[0]
-    meter = make_meter(clock=lambda: present)
+    present = [instants[0]]
+    meter = make_meter(clock=lambda: present[0])
     ids = []
-    for present in instants:
+    for instant in instants:
+        present[0] = instant
         ids.append(meter.record("a", "RRK", 1))
         assert meter.flush(5)
     assert len(set(ids)) == 3
