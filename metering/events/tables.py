@@ -60,6 +60,21 @@ event_keys = Table(
     Column("source_id", Integer, nullable=False),
     Column("event_key", Uuid, nullable=False),
     Column("fingerprint", Uuid, nullable=False),
+    # When the usage happened: by it a withdrawal finds the event in its month.
+    Column("occurred_at", UtcDateTime, nullable=False),
+    PrimaryKeyConstraint("source_id", "event_key"),
+    info={"citus": "distributed", "distribution_column": "event_key"},
+)
+
+# An event is withdrawn at most once, which the primary key holds even when two ask at once.
+event_withdrawals = Table(
+    "event_withdrawals",
+    Base.metadata,
+    Column("source_id", Integer, nullable=False),
+    Column("event_key", Uuid, nullable=False),
+    Column("withdrawn_by", Uuid, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("recorded_at", UtcDateTime, nullable=False),
     PrimaryKeyConstraint("source_id", "event_key"),
     info={"citus": "distributed", "distribution_column": "event_key"},
 )
@@ -85,7 +100,13 @@ usage_events = Table(
     Column("detail", JSONB),
     CheckConstraint("kind IN (0, 1)", name="kind"),
     CheckConstraint("extract(day FROM period_month) = 1", name="period_month"),
-    Index("ix_usage_events_batch_id", "batch_id", postgresql_using="brin"),
+    # Without summaries of the newest pages the roll-up would read them all each time.
+    Index(
+        "ix_usage_events_batch_id",
+        "batch_id",
+        postgresql_using="brin",
+        postgresql_with={"autosummarize": "on", "pages_per_range": "32"},
+    ),
     Index(
         "ix_usage_events_subject_id_meter_id_occurred_at", "subject_id", "meter_id", "occurred_at"
     ),

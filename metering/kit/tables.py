@@ -1,4 +1,4 @@
-"""Tables of the plumbing: audit trail, idempotency, job runs."""
+"""Tables of the plumbing: audit trail, idempotency, job runs, cache versions."""
 
 from datetime import datetime
 from typing import Any
@@ -64,3 +64,13 @@ class JobRunRow(Base):
     counts: Mapped[dict[str, Any]]
     error: Mapped[str | None]
     started_by: Mapped[str]
+
+
+class CacheVersionRow(Base):
+    """A counter that moves whenever rows that processes keep in memory change."""
+
+    __tablename__ = "cache_versions"
+    __table_args__ = ({"info": {"citus": "local"}},)
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    version: Mapped[int]
