@@ -225,6 +225,9 @@ def signing_key(settings: Settings) -> str:
         written.unlink(missing_ok=True)
         descriptor = os.open(written, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w", encoding="ascii") as file:
+            if os.geteuid() == 0:  # after one start by root the folder's owner can still read it
+                folder = settings.data_dir.stat()
+                os.fchown(descriptor, folder.st_uid, folder.st_gid)
             file.write(secrets.token_urlsafe(48))
         try:
             os.link(written, kept)

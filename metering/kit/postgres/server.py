@@ -132,7 +132,11 @@ class EmbeddedPostgres:
     @property
     def owns_server(self) -> bool:
         """Whether this process started the server, rather than attached to one."""
-        return self._supervisor is not None and self._owner_pid == os.getpid()
+        return (
+            self._supervisor is not None
+            and self._owner_pid == os.getpid()
+            and self._supervisor.poll() is None
+        )
 
     @property
     def url(self) -> str:
@@ -154,7 +158,7 @@ class EmbeddedPostgres:
         if self.owns_server:
             return self.url
         self._make_data_dir()
-        runner = _runner(self.data_dir / "pgdata")
+        runner = _runner(self.data_dir)
         self._refuse_full_disk()
         binaries = installation_for(runner.uid, runner.gid)
         socket_dir = self._claim_socket_dir(runner)
@@ -267,7 +271,8 @@ class EmbeddedPostgres:
 
     def _url(self, *, user: str, database: str) -> str:
         assert self.socket_dir is not None, "start() chooses the socket's folder"
-        return f"postgresql://{user}@/{database}?host={quote(str(self.socket_dir), safe='')}"
+        socket = quote(str(self.socket_dir), safe="")
+        return f"postgresql://{user}@/{database}?host={socket}&port=5432"
 
     def _make_data_dir(self) -> None:
         try:
@@ -322,17 +327,16 @@ class EmbeddedPostgres:
 _CARELESS = ("fsync=off", "synchronous_commit=off", "full_page_writes=off")
 
 
-def _runner(cluster: Path) -> _Runner:
-    """Return who runs the server: ourselves, or for root the cluster's owner or nobody.
+def _runner(data_dir: Path) -> _Runner:
+    """Return who runs the server: ourselves, or for root the folder's owner or nobody.
 
     Raises:
         DataFolderUnusable: the cluster belongs to another user, and we are not root.
+        EmbeddedPostgresFailed: we are root, and there is no user to run the server.
     """
     me = os.geteuid()
-    try:
-        owner = cluster.stat().st_uid
-    except OSError:
-        owner = me
+    cluster = data_dir / "pgdata"
+    owner = (cluster if cluster.exists() else data_dir).stat().st_uid
     if me != 0:
         if owner != me:
             raise DataFolderUnusable(

@@ -27,6 +27,7 @@ _PATIENCE_START_SECONDS = 300
 _QUICK_DEATH_SECONDS = 10
 _QUICK_DEATHS_BEFORE_REFUSAL = 4
 _LONGEST_PAUSE_SECONDS = 30
+_DISK_BYTES_FULL = 20_000_000  # less than one more WAL segment and a little
 _LOG_BYTES_MAX = 10_000_000
 
 
@@ -77,9 +78,7 @@ def main(argument: str) -> int:
         signal.SIG_BLOCK, {signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
     )
     try:
-        lock = os.open(
-            os.path.join(job.folder, "postgres.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
-        )
+        lock = _open_ours(job, os.path.join(job.folder, "postgres.lock"), os.O_RDWR)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -97,6 +96,18 @@ def main(argument: str) -> int:
         _answer("refused", "os", f"The embedded PostgreSQL could not be started: {error}.")
         return 1
     return 0
+
+
+def _open_ours(job: Job, path: str, how: int) -> int:
+    """Open a file beside the cluster, made when absent, as its folder's owner would.
+
+    So that after one start by root the folder's owner can still start it.
+    """
+    descriptor = os.open(path, how | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    if os.geteuid() == 0:
+        owner = os.stat(job.folder)
+        os.fchown(descriptor, owner.st_uid, owner.st_gid)
+    return descriptor
 
 
 def _answer(state: str, why: str = "", detail: str = "") -> None:
@@ -135,9 +146,11 @@ def _prepare_cluster(job: Job) -> None:
         )
     if os.stat(job.cluster).st_uid == 0 and job.uid != 0:
         # Typically a folder restored by root. Nothing else is touched, links are not followed.
-        for folder, _, names in os.walk(job.cluster):
-            for name in ("", *names):
+        # The cluster's own folder comes last: cut short, it is all done again.
+        for folder, folders, names in os.walk(job.cluster, topdown=False):
+            for name in (*folders, *names):
                 os.lchown(os.path.join(folder, name), job.uid, job.gid)
+        os.chown(job.cluster, job.uid, job.gid)
 
 
 def _make_cluster(job: Job) -> None:
@@ -160,14 +173,16 @@ def _make_cluster(job: Job) -> None:
         "--builtin-locale=C.UTF-8",
         "--data-checksums",
         "--no-instructions",
+        "--no-clean",  # a full disk is still full when we look why it failed
         *(f"--set={setting}" for setting in job.initial),
     ]
     mark = _log_size(job)
     status = _wait_for(_spawn(job, command, keep=()))
     if status != 0:
+        failure = _explained(job, mark, "could not make its database")
         _remove_tree(job.cluster)
         os.unlink(making)
-        raise _explained(job, mark, "could not make its database")
+        raise failure
     os.unlink(making)
 
 
@@ -224,7 +239,7 @@ def _remove_socket_dir(job: Job) -> None:
 def _supervise(job: Job, lock: int) -> None:
     _rotate_log(job)
     _prepare_cluster(job)
-    _clear_unrelated_pid_file(job)
+    _clear_stale_locks(job)
     answered = False
     quick_deaths = 0
     while True:
@@ -242,12 +257,13 @@ def _supervise(job: Job, lock: int) -> None:
             return
         lived = time.monotonic() - started
         quick_deaths = quick_deaths + 1 if lived < _QUICK_DEATH_SECONDS else 1
-        if not answered and quick_deaths >= _QUICK_DEATHS_BEFORE_REFUSAL:
-            raise _explained(job, mark, "stops as soon as it is started")
-        if not answered and "No space left on device" in _log_since(job, mark):
+        if not answered and (
+            quick_deaths >= _QUICK_DEATHS_BEFORE_REFUSAL
+            or _disk_is_full(job, _log_since(job, mark))
+        ):
             raise _explained(job, mark, "stops as soon as it is started")
         # Backends of a killed server need a moment to notice; then pauses grow.
-        pause = min(0.2 * 2 ** (quick_deaths - 1), _LONGEST_PAUSE_SECONDS)
+        pause = min(0.2 * 2 ** min(quick_deaths - 1, 10), _LONGEST_PAUSE_SECONDS)
         if _pause(job, pause):
             return
 
@@ -289,36 +305,44 @@ def _wait_until_ready(job: Job, server: int) -> bool:
 
 
 def _pid_file_says_ready(job: Job, server: int) -> bool:
-    lines = _pid_file(job)
+    lines = _lines(os.path.join(job.cluster, "postmaster.pid"))
     # The eighth line is the state that pg_ctl waits for.
     return len(lines) >= 8 and lines[0].strip() == str(server) and lines[7].strip() == "ready"
 
 
-def _pid_file(job: Job) -> list[str]:
+def _lines(path: str) -> list[str]:
     try:
-        with open(os.path.join(job.cluster, "postmaster.pid"), encoding="utf-8") as file:
+        with open(path, encoding="utf-8") as file:
             return file.read().splitlines()
     except FileNotFoundError:
         return []
 
 
-def _clear_unrelated_pid_file(job: Job) -> None:
-    """Remove postmaster.pid when its number now belongs to a program that is not PostgreSQL.
+def _clear_stale_locks(job: Job) -> None:
+    """Remove PostgreSQL's lock files whose number is a dead server's, or another program's.
 
-    PostgreSQL itself sees through a number that is free; it cannot tell a reused one
-    (after a reboot, or in a container where numbers repeat) and would refuse to start.
-    A living `postgres` is left for PostgreSQL to refuse.
+    PostgreSQL itself sees through a number that is free. It cannot tell a reused one
+    (after a reboot, or in a container where numbers repeat), nor a killed server that
+    a careless init never reaps, and would refuse to start. Holding the lock, which
+    every process of the old server held too, we know that none is left; a `postgres`
+    that lives all the same was started by hand, and is left for PostgreSQL to refuse.
     """
-    lines = _pid_file(job)
-    if not lines or not lines[0].strip().isdigit():
-        return
+    for path in (
+        os.path.join(job.cluster, "postmaster.pid"),
+        os.path.join(job.socket_dir, ".s.PGSQL.5432.lock"),
+    ):
+        lines = _lines(path)
+        if lines and not _is_living_postgres(lines[0].strip()):
+            os.unlink(path)
+
+
+def _is_living_postgres(process: str) -> bool:
     try:
-        with open(f"/proc/{int(lines[0])}/comm", encoding="utf-8") as file:
-            name = file.read().strip()
-    except FileNotFoundError:
-        return
-    if name != "postgres":
-        os.unlink(os.path.join(job.cluster, "postmaster.pid"))
+        with open(f"/proc/{int(process)}/stat", encoding="utf-8") as file:
+            name, _, rest = file.read().partition("(")[2].rpartition(")")
+    except (ValueError, FileNotFoundError):
+        return False
+    return name == "postgres" and rest.split()[0] != "Z"
 
 
 def _end(server: int) -> None:
@@ -339,7 +363,7 @@ def _end(server: int) -> None:
 def _spawn(job: Job, command: list[str], *, keep: tuple[int, ...], output: int = -1) -> int:
     """Start `command` as the job's user inside the cluster's folder; return its id."""
     me = os.getpid()
-    log = os.open(job.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    log = _open_ours(job, job.log, os.O_WRONLY | os.O_APPEND)
     child = os.fork()
     if child:
         os.close(log)
@@ -373,6 +397,7 @@ def _become(
         raise OSError(ctypes.get_errno(), "prctl")
     if os.getppid() != parent:  # it died before we asked to be told
         return
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # Python ignores it, and that is inherited
     signal.pthread_sigmask(signal.SIG_SETMASK, set())
     # The folder is named by way of the working directory, entered while still
     # privileged: the folders above it may be closed to the server's user.
@@ -422,10 +447,16 @@ def _rotate_log(job: Job) -> None:
         os.replace(job.log, job.log + ".1")
 
 
+def _disk_is_full(job: Job, told: str) -> bool:
+    disk = os.statvfs(job.folder)
+    # The log may lie on the full disk itself, and then lacks the words.
+    return "No space left on device" in told or (disk.f_bavail * disk.f_frsize < _DISK_BYTES_FULL)
+
+
 def _explained(job: Job, mark: int, what: str) -> Refused:
     """Return a refusal with the server's own last words."""
     told = _log_since(job, mark)
-    if "No space left on device" in told:
+    if _disk_is_full(job, told):
         return Refused("disk-full", f"The disk of {job.folder} is full.")
     words = " ".join(line.strip() for line in told.splitlines()[-4:])
     return Refused("failed", f"The embedded PostgreSQL {what}; {job.log} ends with: {words}")
