@@ -51,22 +51,29 @@ def test_server(shared: Path) -> Iterator[str]:
 def migrated_template(server_url: str, shared: Path, *, run: str) -> Iterator[str]:
     """Yield the name of a migrated database that nobody connects to, made once a run."""
     name = f"paygo_template_{run}"
-    with (shared / "template.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        made = shared / "template.made"
-        if not made.exists():
-            _create(server_url, name, template="template0")
-            upgrade(url_of(server_url, name))
-            made.touch()
-        fcntl.flock(lock, fcntl.LOCK_UN)
+    made = shared / "template.made"
     with (shared / "template.users").open("w") as users:
-        fcntl.flock(users, fcntl.LOCK_SH)
+        with _locked(shared / "template.lock"):
+            if not made.exists():
+                _create(server_url, name, template="template0")
+                upgrade(url_of(server_url, name))
+                made.touch()
+            fcntl.flock(users, fcntl.LOCK_SH)
         yield name
-        try:
-            fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return  # another worker still clones it, and will drop it
-        _drop(server_url, name)
+        with _locked(shared / "template.lock"):
+            try:
+                fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return  # another worker still clones it, and will drop it
+            made.unlink()
+            _drop(server_url, name)
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    with path.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 @contextmanager
