@@ -2,13 +2,14 @@
 
 There are three roundings and no others: `to_pennies`, once for each charge
 line; `vat_on`, once for each VAT rate of an invoice on the sum of its lines;
-and `share_out`, which never loses a penny. Totals are sums of rounded
-amounts and are not rounded again.
+and sharing by largest remainder (`share_out`, `round_together`), which never
+loses a penny. Totals are sums of rounded amounts and are not rounded again.
 """
 
 from collections.abc import Mapping, Sequence
 from decimal import ROUND_FLOOR, ROUND_HALF_UP, Decimal, localcontext
 from fractions import Fraction
+from math import lcm
 
 PENNY = Decimal("0.01")
 NOUGHT = Decimal("0.00")
@@ -76,6 +77,38 @@ def share_out(total: Decimal, weights: Mapping[str, Decimal]) -> dict[str, Decim
     for key in by_remainder[:left]:
         shares[key] += 1
     return {key: (Decimal(sign * share).scaleb(-2) + NOUGHT) for key, share in shares.items()}
+
+
+def round_together(amounts: Mapping[str, Decimal | Fraction]) -> dict[str, Decimal]:
+    """Round exact amounts, none negative, so that they add up to their rounded sum.
+
+    Largest remainder on the amounts themselves: everyone is cut down to the penny,
+    and the pennies left of `to_pennies(sum)` go one each to the largest cut-off
+    parts, ties by key. Nobody is rounded past the next penny, and an amount that
+    is already whole pennies stays as it is.
+
+    >>> round_together({"a": Fraction(1, 3), "b": Fraction(1, 3), "c": Fraction(1, 3)})
+    {'a': Decimal('0.34'), 'b': Decimal('0.33'), 'c': Decimal('0.33')}
+
+    Raises:
+        ValueError: an amount is negative.
+    """
+    ratios = {key: amount.as_integer_ratio() for key, amount in amounts.items()}
+    if any(numerator < 0 for numerator, _ in ratios.values()):
+        raise ValueError("only amounts of nought or more are rounded together")
+    # One common denominator keeps the comparison in whole numbers, fast for a nation.
+    common = lcm(*(denominator for _, denominator in ratios.values()))
+    hundredths = {
+        key: 100 * numerator * (common // denominator)
+        for key, (numerator, denominator) in ratios.items()
+    }
+    pennies = {key: value // common for key, value in hundredths.items()}
+    whole = to_pennies(Fraction(sum(hundredths.values()), 100 * common))
+    left = int(whole * 100) - sum(pennies.values())
+    by_remainder = sorted(hundredths, key=lambda key: (-(hundredths[key] % common), key))
+    for key in by_remainder[:left]:
+        pennies[key] += 1
+    return {key: Decimal(value).scaleb(-2) + NOUGHT for key, value in pennies.items()}
 
 
 def sum_pounds(amounts: Sequence[Decimal]) -> Decimal:

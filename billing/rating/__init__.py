@@ -1,0 +1,1 @@
+"""Rating: readings and agreements into charges with their working. Pure, all of it."""

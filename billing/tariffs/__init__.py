@@ -1,0 +1,1 @@
+"""Priced promises: tariff files, versions, local agreements."""
