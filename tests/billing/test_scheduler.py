@@ -1,0 +1,184 @@
+"""The scheduler: one leader, takeover in seconds, catch-up after downtime."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from datetime import time as clock_time
+
+import pytest
+from sqlalchemy import text
+
+from billing.scheduler import Scheduler, first_run
+from metering.kit import jobruns
+from metering.kit.clock import now
+from metering.kit.db import Database
+from metering.kit.jobruns import Job
+
+PROGRAM = """
+import signal, sys, threading, time
+from datetime import timedelta
+from billing.scheduler import Scheduler
+from metering.kit.clock import now
+from metering.kit.db import Database
+from metering.kit.jobruns import Job
+
+def tick(database, *, now):
+    return {"ticks": 1}
+
+def linger(database, *, now):
+    time.sleep(60)
+    return {}
+
+stopping = threading.Event()
+signal.signal(signal.SIGTERM, lambda *_: stopping.set())
+jobs = [Job("tick", "Ticks.", tick, every=timedelta(seconds=0.5))]
+if "linger" in sys.argv:
+    jobs.append(Job("linger", "Takes long.", linger, every=timedelta(hours=1)))
+Scheduler(Database(sys.argv[1]), jobs, clock=now).run(stopping)
+"""
+
+
+def tick(database: Database, *, now: datetime) -> Mapping[str, int]:
+    return {"ticks": 1}
+
+
+@contextmanager
+def scheduler_process(url: str, *words: str) -> Iterator["subprocess.Popen[bytes]"]:
+    process = subprocess.Popen([sys.executable, "-c", PROGRAM, url, *words], cwd=os.getcwd())
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def wait_for(condition: Callable[[], bool], *, seconds: float = 15) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.1)
+
+
+def runners(database: Database) -> list[str]:
+    with database.snapshot() as session:
+        return [made.started_by for made in jobruns.recent_runs(session, job="tick")]
+
+
+def runs_by(database: Database, process: "subprocess.Popen[bytes]") -> int:
+    return sum(1 for name in runners(database) if name.endswith(f":{process.pid}"))
+
+
+def test_only_one_of_two_leads_and_the_other_takes_over_when_it_is_killed(
+    database: Database,
+) -> None:
+    with scheduler_process(database.url) as leader:
+        wait_for(lambda: runs_by(database, leader) > 1)
+        with scheduler_process(database.url) as follower:
+            seen = runs_by(database, leader)
+            wait_for(lambda: runs_by(database, leader) > seen + 3)
+            assert runs_by(database, follower) == 0
+            os.kill(leader.pid, signal.SIGKILL)
+            wait_for(lambda: runs_by(database, follower) > 1, seconds=8)
+
+
+def test_the_run_of_a_killed_leader_is_marked_abandoned(database: Database) -> None:
+    def outcome() -> str | None:
+        with database.snapshot() as session:
+            last = jobruns.last_runs(session).get("linger")
+        return None if last is None else last.outcome
+
+    with scheduler_process(database.url, "linger") as leader:
+        wait_for(lambda: outcome() == "running")
+        os.kill(leader.pid, signal.SIGKILL)
+        leader.wait()
+        with scheduler_process(database.url) as successor:
+            wait_for(lambda: outcome() == "abandoned")
+            wait_for(lambda: runs_by(database, successor) > 0)
+
+
+def test_a_leader_that_loses_its_connection_stops_and_stands_again(database: Database) -> None:
+    with scheduler_process(database.url) as leader:
+        wait_for(lambda: runs_by(database, leader) > 1)
+        with database.transaction() as session:
+            ended = session.scalars(
+                text(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                    " WHERE datname = current_database() AND application_name = 'paygo scheduler'"
+                )
+            ).all()
+        assert ended == [True]
+        seen = runs_by(database, leader)
+        wait_for(lambda: runs_by(database, leader) > seen + 3)
+        assert leader.poll() is None
+
+
+def test_stopping_ends_a_scheduler_within_moments(database: Database) -> None:
+    with scheduler_process(database.url) as leader:
+        wait_for(lambda: runs_by(database, leader) > 0)
+        leader.terminate()
+        assert leader.wait(timeout=10) == 0
+
+
+def test_a_failing_job_does_not_stop_the_others(database: Database) -> None:
+    def fail(database: Database, *, now: datetime) -> Mapping[str, int]:
+        raise RuntimeError("broken")
+
+    jobs = [
+        Job("fail", "Fails.", fail, every=timedelta(seconds=0.3)),
+        Job("tick", "Ticks.", tick, every=timedelta(seconds=0.3)),
+    ]
+    stopping = threading.Event()
+    thread = threading.Thread(
+        target=Scheduler(database, jobs, clock=now).run, args=(stopping,), daemon=True
+    )
+    thread.start()
+    try:
+        wait_for(lambda: len(runners(database)) > 2)
+    finally:
+        stopping.set()
+        thread.join(10)
+    with database.snapshot() as session:
+        last = jobruns.last_runs(session)
+    assert last["fail"].error == "RuntimeError: broken"
+    assert last["tick"].outcome == "succeeded"
+
+
+DAILY = Job("daily", "Each day.", tick, at=clock_time(5, 30))
+MONTHLY = Job("monthly", "Each month.", tick, at=clock_time(6, 0), day=2)
+OFTEN = Job("often", "Often.", tick, every=timedelta(seconds=5))
+
+
+@pytest.mark.parametrize(
+    ("job", "last_success", "at", "expected"),
+    [
+        # Never ran, or runs often: at once.
+        (DAILY, None, "2026-11-24T12:00Z", "2026-11-24T12:00Z"),
+        (OFTEN, "2026-11-24T11:59Z", "2026-11-24T12:00Z", "2026-11-24T12:00Z"),
+        # Ran today: tomorrow at half past five.
+        (DAILY, "2026-11-24T05:30Z", "2026-11-24T12:00Z", "2026-11-25T05:30Z"),
+        # Nobody led at half past five: at once.
+        (DAILY, "2026-11-23T05:30Z", "2026-11-24T12:00Z", "2026-11-24T12:00Z"),
+        # Half past five in summer is 04:30 UTC.
+        (DAILY, "2026-07-01T04:30Z", "2026-07-01T05:00Z", "2026-07-02T04:30Z"),
+        # The day of the clock change in October.
+        (DAILY, "2026-10-24T04:30Z", "2026-10-25T00:00Z", "2026-10-25T05:30Z"),
+        (MONTHLY, "2026-10-02T05:00Z", "2026-11-02T05:59Z", "2026-11-02T06:00Z"),
+        (MONTHLY, "2026-10-02T05:00Z", "2026-11-09T10:00Z", "2026-11-09T10:00Z"),
+    ],
+)
+def test_a_new_leader_runs_what_is_owed(
+    job: Job, last_success: str | None, at: str, expected: str
+) -> None:
+    first = first_run(
+        job,
+        last_success=None if last_success is None else datetime.fromisoformat(last_success),
+        now=datetime.fromisoformat(at),
+    )
+    assert first == datetime.fromisoformat(expected)
+    assert first.tzinfo == UTC or first.utcoffset() == timedelta(0)
