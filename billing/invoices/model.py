@@ -26,6 +26,7 @@ WorkingStep = Mapping[str, Any]
 """One recorded step of a charge: JSON-ready, decimals as strings, `text` in plain words."""
 
 _FIRST_SEAL = "0" * 64
+_VAT_NUMBER = re.compile(r"[A-Z]{2}[0-9A-Z]{2,13}")
 _SERIES = re.compile(r"[A-Z]{1,8}")
 _UNSEALED = frozenset({"status", "seal", "previous_seal"})
 
@@ -91,6 +92,7 @@ class Party:
         ods_code: the body's NHS Organisation Data Service code.
         vat_number: with its country prefix, `GB123456789`, or None when not registered.
         email: where finance can be reached, or None.
+        gln: GS1 Global Location Number, 13 digits, by which NHS bodies are found on Peppol.
         in_nhs_vat_division: belongs to the NHS divisional VAT registration, inside which
             supplies are outside the scope of VAT.
     """
@@ -102,11 +104,14 @@ class Party:
     country: str = "GB"
     vat_number: str | None = None
     email: str | None = None
+    gln: str | None = None
     in_nhs_vat_division: bool = False
 
     def __post_init__(self) -> None:
         if not self.name.strip() or not any(part.strip() for part in self.address):
             raise ValueError("a party needs a name and an address (VAT Regulations 1995, reg. 14)")
+        if self.vat_number is not None and not _VAT_NUMBER.fullmatch(self.vat_number):
+            raise ValueError(f"write a VAT number as GB654965435, not '{self.vat_number}'")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -191,6 +196,8 @@ class Line:
     working: tuple[WorkingStep, ...] = ()
 
     def __post_init__(self) -> None:
+        if not self.description.strip():
+            raise ValueError(f"line {self.number} needs a description (VAT Regulations, reg. 14)")
         if self.end_day <= self.first_day:
             raise ValueError(f"line {self.number} ends before it starts")
         for amount in (self.net, self.pool_saving):
@@ -293,8 +300,11 @@ def check_invoice(invoice: Invoice) -> None:
         invoice.number is None or invoice.issued_at is None or invoice.seal is None
     ):
         raise ValueError("an issued invoice has a number, an instant of issue and a seal")
-    if invoice.is_vat_invoice and invoice.vat != 0 and invoice.supplier.vat_number is None:
-        raise ValueError("a supplier that charges VAT has a VAT number")
+    taxable = {Treatment.STANDARD, Treatment.ZERO}
+    if invoice.supplier.vat_number is None and any(
+        line.treatment in taxable for line in invoice.lines
+    ):
+        raise ValueError("a supplier of taxable supplies has a VAT number")
     if invoice.kind is InvoiceKind.CREDIT_NOTE and not (
         invoice.credits_number and invoice.credit_reason
     ):
