@@ -1,0 +1,324 @@
+"""The invoice as PDF: tagged (PDF/UA-1), archivable (PDF/A-3a), the same bytes every time.
+
+`invoice.typ` lays out; every word and number is written here and reaches it as
+JSON, so nothing that a person typed is ever read as markup. The page carries
+what regulation 14 of the VAT Regulations 1995 asks of a VAT invoice and, for a
+credit note, regulation 15C.
+"""
+
+import json
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import Any, cast
+
+import typst
+
+from billing.documents.glyphs import FONTS, printable
+from billing.documents.words import (
+    document_name,
+    show_days,
+    show_number,
+    show_percent,
+    show_unit_price,
+    show_vat_number,
+)
+from billing.invoices.model import (
+    Invoice,
+    InvoiceKind,
+    InvoiceStatus,
+    Line,
+    LineKind,
+    Party,
+    Treatment,
+    VatSummary,
+)
+from billing.money import show_pounds, sum_pounds
+from metering.periods import (
+    financial_year_label,
+    london_day,
+    london_midnight,
+    show_date,
+    to_utc,
+)
+
+STANDARDS: "list[typst.PDFStandard]" = ["ua-1", "a-3a"]
+
+_TREATMENTS: Mapping[Treatment, str] = {
+    Treatment.STANDARD: "Standard rate",
+    Treatment.ZERO: "Zero rate",
+    Treatment.EXEMPT: "Exempt",
+    Treatment.OUTSIDE_SCOPE: "Outside the scope of VAT",
+}
+_KINDS: Mapping[LineKind, str] = {
+    LineKind.USAGE: "",
+    LineKind.FLAT: "Monthly charge",
+    LineKind.MINIMUM: "Minimum charge",
+    LineKind.SHORTFALL: "Commitment shortfall",
+    LineKind.CORRECTION: "Correction",
+}
+_compilers = threading.local()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attachment:
+    """A text file that travels inside the PDF.
+
+    Attributes:
+        relationship: `alternative` (says the same as the page) or `supplement`.
+    """
+
+    name: str
+    content: bytes
+    media_type: str
+    description: str
+    relationship: str = "supplement"
+
+
+def invoice_pdf(invoice: Invoice, *, attachments: Sequence[Attachment] = ()) -> bytes:
+    """Return the PDF of an invoice or credit note, drafts clearly marked.
+
+    Args:
+        invoice: what to print.
+        attachments: UTF-8 text files to embed.
+
+    Raises:
+        typst.TypstError: the template is broken; no invoice of the model causes it.
+    """
+    page = page_model(invoice)
+    page["attachments"] = [
+        {
+            "name": attachment.name,
+            "text": attachment.content.decode(),
+            "media_type": attachment.media_type,
+            "description": attachment.description,
+            "relationship": attachment.relationship,
+        }
+        for attachment in attachments
+    ]
+    compiled = _compiler().compile(
+        _template(),
+        format="pdf",
+        sys_inputs={"page": json.dumps(page, ensure_ascii=False)},
+        pdf_standards=STANDARDS,
+        timestamp=_timestamp(invoice),
+    )
+    return cast(bytes, compiled)
+
+
+def page_model(invoice: Invoice) -> dict[str, Any]:
+    """Return every word the template prints, as JSON-ready strings."""
+    credit = invoice.kind is InvoiceKind.CREDIT_NOTE
+    return {
+        "name": document_name(invoice),
+        "credit": credit,
+        "number": invoice.number or "Not yet numbered",
+        "title": f"{document_name(invoice)} {invoice.number or 'draft'}, {invoice.month.name}, "
+        f"{printable(invoice.buyer.name)}",
+        "warning": _warning(invoice),
+        "supplier": _party(invoice.supplier, vat=invoice.is_vat_invoice),
+        "buyer": _party(invoice.buyer, vat=invoice.is_vat_invoice),
+        "facts": _facts(invoice),
+        "purchase_order": _purchase_order(invoice),
+        "total": show_pounds(invoice.total),
+        "total_words": "Total credited" if credit else "Total to pay",
+        "due": "" if credit else f"by {show_date(invoice.due_on)}",
+        "pay": [] if credit else _payment(invoice),
+        "vat": [_vat_row(summary) for summary in invoice.vat_summaries],
+        "is_vat_invoice": invoice.is_vat_invoice,
+        "vat_reasons": _vat_reasons(invoice),
+        "net_total": show_pounds(invoice.net),
+        "vat_total": show_pounds(invoice.vat),
+        "saving": _saving(invoice),
+        "services": _services(invoice),
+        "notes": [printable(note) for note in invoice.notes],
+        "groups": [
+            {"service": printable(service), "lines": [_line(line) for line in lines]}
+            for service, lines in _by_service(invoice.lines).items()
+        ],
+        "seal": invoice.seal or "",
+        "previous_seal": invoice.previous_seal or "",
+    }
+
+
+def _timestamp(invoice: Invoice) -> datetime:
+    """The instant the file says it was made: of issue, for a draft the tax point."""
+    instant = invoice.issued_at or london_midnight(invoice.tax_point)
+    return to_utc(instant).astimezone(UTC).replace(microsecond=0)
+
+
+def _warning(invoice: Invoice) -> str:
+    if invoice.status is InvoiceStatus.DRAFT:
+        return "Draft for review. This is not a request for payment."
+    if invoice.status is InvoiceStatus.DISCARDED:
+        return "Discarded draft. It was never issued and asks for no payment."
+    return ""
+
+
+def _party(party: Party, *, vat: bool) -> dict[str, Any]:
+    return {
+        "name": printable(party.name),
+        "address": [printable(part) for part in (*party.address, party.postcode) if part.strip()],
+        "ods_code": printable(party.ods_code),
+        "vat_number": show_vat_number(party.vat_number) if vat and party.vat_number else "",
+        "email": printable(party.email or ""),
+    }
+
+
+def _facts(invoice: Invoice) -> list[list[str]]:
+    """The particulars in the order a finance officer keys them."""
+    month = invoice.month
+    year = financial_year_label(month.financial_year)
+    issued = "Not issued" if invoice.issued_at is None else show_date(london_day(invoice.issued_at))
+    facts = [
+        [f"{document_name(invoice)} number", invoice.number or "Not yet numbered"],
+        ["Date of issue", issued],
+        ["Tax point (time of supply)", show_date(invoice.tax_point)],
+        ["Month", f"{month.name} (M{month.financial_month} of {year})"],
+    ]
+    if invoice.kind is InvoiceKind.CREDIT_NOTE:
+        dated = invoice.credits_issued_on
+        facts += [
+            [
+                "Credits invoice",
+                printable(invoice.credits_number or "")
+                + (f" of {show_date(dated)}" if dated else ""),
+            ],
+            ["Reason", printable(invoice.credit_reason or "")],
+        ]
+    else:
+        facts.append(["Payment due", show_date(invoice.due_on)])
+    facts.append(["Account", printable(invoice.account_id)])
+    return facts
+
+
+def _purchase_order(invoice: Invoice) -> dict[str, str]:
+    order = invoice.purchase_order
+    if order is None:
+        return {"number": "", "remaining": ""}
+    remaining = "" if order.remaining is None else show_pounds(order.remaining)
+    return {"number": printable(order.number), "remaining": remaining}
+
+
+def _payment(invoice: Invoice) -> list[list[str]]:
+    account = invoice.pay_to
+    if account is None:
+        return []
+    rows = [
+        ["Account name", account.account_name],
+        ["Bank", account.bank_name or ""],
+        ["Sort code", account.sort_code],
+        ["Account number", account.account_number],
+        ["IBAN", account.iban or ""],
+        ["BIC", account.bic or ""],
+        ["Payment reference", invoice.number or ""],
+    ]
+    return [[name, printable(value)] for name, value in rows if value]
+
+
+def _vat_row(summary: VatSummary) -> dict[str, str]:
+    outside = summary.treatment is Treatment.OUTSIDE_SCOPE
+    exempt = summary.treatment is Treatment.EXEMPT
+    return {
+        "name": _TREATMENTS[summary.treatment],
+        "rate": "None" if outside or exempt else show_percent(summary.rate_percent),
+        "net": show_pounds(summary.net),
+        "vat": show_pounds(summary.vat),
+    }
+
+
+def _vat_reasons(invoice: Invoice) -> list[str]:
+    return [
+        f"{_TREATMENTS[summary.treatment]}: {printable(summary.reason)}"
+        for summary in invoice.vat_summaries
+        if summary.reason
+    ]
+
+
+def _saving(invoice: Invoice) -> dict[str, str]:
+    if invoice.pool_saving <= 0:
+        return {}
+    return {
+        "amount": show_pounds(invoice.pool_saving),
+        "alone": show_pounds(invoice.net + invoice.pool_saving),
+        "net": show_pounds(invoice.net),
+    }
+
+
+def _by_service(lines: Sequence[Line]) -> dict[str, list[Line]]:
+    groups: dict[str, list[Line]] = {}
+    for line in lines:
+        groups.setdefault(line.service, []).append(line)
+    return groups
+
+
+def _services(invoice: Invoice) -> list[dict[str, str]]:
+    rows = []
+    for service, lines in _by_service(invoice.lines).items():
+        savings = [line.pool_saving for line in lines if line.pool_saving is not None]
+        rows.append(
+            {
+                "name": printable(service),
+                "lines": f"{len(lines):,}",
+                "saving": show_pounds(sum_pounds(savings)) if savings else "",
+                "net": show_pounds(sum_pounds([line.net for line in lines])),
+            }
+        )
+    return rows
+
+
+def _line(line: Line) -> dict[str, Any]:
+    quantity = "" if line.quantity is None else show_number(line.quantity)
+    rate = show_percent(line.vat_rate_percent)
+    saving = line.pool_saving
+    notes = [
+        _joined(_KINDS[line.kind], printable(line.dimensions), show_days(line)),
+        _joined(
+            _labelled("Cost centre", line.cost_centre),
+            _labelled("subjective code", line.subjective_code),
+            _labelled("COS heading", line.cos_heading),
+        ),
+        _labelled("Price:", line.price_words if line.unit_price is None else None),
+        _labelled("Pool saving", show_pounds(saving) if saving and saving > 0 else None),
+    ]
+    return {
+        "number": str(line.number),
+        "description": printable(line.description),
+        "notes": [note for note in notes if note],
+        "quantity": quantity,
+        "unit": printable(line.unit),
+        "price": "" if line.unit_price is None else show_unit_price(line.unit_price),
+        "net": show_pounds(line.net),
+        "rate": rate if line.treatment in {Treatment.STANDARD, Treatment.ZERO} else "None",
+        "working": [
+            text for step in line.working if (text := printable(str(step.get("text", ""))))
+        ],
+    }
+
+
+def _joined(*parts: str) -> str:
+    return " · ".join(part for part in parts if part)
+
+
+def _labelled(label: str, words: str | None) -> str:
+    return f"{label} {printable(words)}" if words else ""
+
+
+def _compiler() -> typst.Compiler:
+    """The thread's compiler, with the vendored fonts and no others."""
+    if not hasattr(_compilers, "compiler"):
+        fonts = typst.Fonts(
+            include_system_fonts=False,
+            include_embedded_fonts=False,
+            font_paths=[FONTS],
+        )
+        _compilers.compiler = typst.Compiler(font_paths=fonts, ignore_system_fonts=True)
+    return cast(typst.Compiler, _compilers.compiler)
+
+
+@cache
+def _template() -> bytes:
+    return (Path(__file__).parent / "templates" / "invoice.typ").read_bytes()
