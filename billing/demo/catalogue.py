@@ -9,8 +9,7 @@ from decimal import Decimal
 from importlib.resources import files
 from typing import Any
 
-import yaml
-
+from billing.tariffs.files import load_document
 from metering.kit.errors import Invalid
 
 
@@ -97,7 +96,7 @@ def parse_service(text: str, *, name: str) -> Service:
         CatalogueUnreadable: it does not have the documented form.
     """
     try:
-        written = yaml.safe_load(text)
+        written: Any = load_document(text)
         source = written["source"]
         return Service(
             code=source["code"],
@@ -111,7 +110,7 @@ def parse_service(text: str, *, name: str) -> Service:
         )
     except KeyError as error:
         raise CatalogueUnreadable(f"{name} lacks {error}.") from None
-    except (TypeError, AttributeError, yaml.YAMLError) as error:
+    except (TypeError, AttributeError) as error:
         raise CatalogueUnreadable(f"{name} cannot be read: {error}.") from None
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from billing.demo import catalogue, reference, usage
 from billing.demo.usage import Plan
+from billing.tariffs.parsing import parse_tariff
 from metering.periods import Month, london
 
 SERVICES = catalogue.services()
@@ -90,6 +91,16 @@ def test_the_reference_data_is_whole() -> None:
     assert len(reference.integrated_care_boards()) == 48
     closed = [body for body in reference.integrated_care_boards() if body.closed_from]
     assert {body.closed_from for body in closed} == {date(2026, 4, 1)}
+
+
+@pytest.mark.parametrize("service", SERVICES, ids=lambda service: service.code)
+def test_every_tariff_of_the_catalogue_is_one_that_paygo_takes(
+    service: catalogue.Service,
+) -> None:
+    tariff = parse_tariff(service.tariff)
+    meters = {meter.code: meter for meter in service.meters}
+    assert tariff.meters <= set(meters)
+    assert all(meters[code].resolution == "hour" for code in tariff.banded_meters)
 
 
 def test_meters_and_streams_of_each_service_fit_together() -> None:
