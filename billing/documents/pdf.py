@@ -116,6 +116,7 @@ def page_model(invoice: Invoice) -> dict[str, Any]:
         "name": document_name(invoice),
         "credit": credit,
         "number": invoice.number or "Not yet numbered",
+        "reference": f"{document_name(invoice)} {invoice.number or 'draft'}",
         "title": f"{document_name(invoice)} {invoice.number or 'draft'}, {invoice.month.name}, "
         f"{printable(invoice.buyer.name)}",
         "warning": _warning(invoice),
@@ -125,8 +126,9 @@ def page_model(invoice: Invoice) -> dict[str, Any]:
         "purchase_order": _purchase_order(invoice),
         "total": show_pounds(invoice.total),
         "total_words": "Total credited" if credit else "Total to pay",
-        "due": "" if credit else f"by {show_date(invoice.due_on)}",
-        "pay": [] if credit else _payment(invoice),
+        "due": "" if _payment_note(invoice) else f"by {show_date(invoice.due_on)}",
+        "pay": _payment(invoice),
+        "pay_note": _payment_note(invoice),
         "vat": [_vat_row(summary) for summary in invoice.vat_summaries],
         "is_vat_invoice": invoice.is_vat_invoice,
         "vat_reasons": _vat_reasons(invoice),
@@ -205,7 +207,7 @@ def _purchase_order(invoice: Invoice) -> dict[str, str]:
 
 def _payment(invoice: Invoice) -> list[list[str]]:
     account = invoice.pay_to
-    if account is None:
+    if account is None or _payment_note(invoice):
         return []
     rows = [
         ["Account name", account.account_name],
@@ -217,6 +219,17 @@ def _payment(invoice: Invoice) -> list[list[str]]:
         ["Payment reference", invoice.number or ""],
     ]
     return [[name, printable(value)] for name, value in rows if value]
+
+
+def _payment_note(invoice: Invoice) -> str:
+    """Why there is nothing to pay; empty where there is."""
+    if invoice.status in {InvoiceStatus.DRAFT, InvoiceStatus.DISCARDED}:
+        return "This is a draft: wait for the issued invoice."
+    if invoice.owed < 0:
+        return "This amount is taken off what you owe."
+    if invoice.owed == 0:
+        return "The lines come to nothing."
+    return ""
 
 
 def _vat_row(summary: VatSummary) -> dict[str, str]:
@@ -279,8 +292,8 @@ def _line(line: Line) -> dict[str, Any]:
         _joined(
             _labelled("Cost centre", line.cost_centre),
             _labelled("subjective code", line.subjective_code),
-            _labelled("COS heading", line.cos_heading),
         ),
+        _labelled("Contracted-out services (COS) heading", line.cos_heading),
         _labelled("Price:", line.price_words if line.unit_price is None else None),
         _labelled("Pool saving", show_pounds(saving) if saving and saving > 0 else None),
     ]
@@ -293,10 +306,19 @@ def _line(line: Line) -> dict[str, Any]:
         "price": "" if line.unit_price is None else show_unit_price(line.unit_price),
         "net": show_pounds(line.net),
         "rate": rate if line.treatment in {Treatment.STANDARD, Treatment.ZERO} else "None",
-        "working": [
-            text for step in line.working if (text := printable(str(step.get("text", ""))))
-        ],
+        "working": _working(line),
     }
+
+
+def _working(line: Line) -> list[str]:
+    """The sentences of the working; a pool's joint walk follows the share taken of it."""
+    sentences = []
+    for step in line.working:
+        sentences.append(printable(str(step.get("text", ""))))
+        joint = step.get("joint_working")
+        if isinstance(joint, Mapping) and joint.get("text"):
+            sentences.append(f"The joint amount: {printable(str(joint['text']))}")
+    return [sentence for sentence in sentences if sentence]
 
 
 def _joined(*parts: str) -> str:

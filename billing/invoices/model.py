@@ -26,6 +26,7 @@ WorkingStep = Mapping[str, Any]
 """One recorded step of a charge: JSON-ready, decimals as strings, `text` in plain words."""
 
 _FIRST_SEAL = "0" * 64
+_GLN = re.compile(r"[0-9]{13}")
 _VAT_NUMBER = re.compile(r"[A-Z]{2}[0-9A-Z]{2,13}")
 _SERIES = re.compile(r"[A-Z]{1,8}")
 _UNSEALED = frozenset({"status", "seal", "previous_seal"})
@@ -80,6 +81,13 @@ def may_move(before: InvoiceStatus, after: InvoiceStatus) -> bool:
     return after in MOVES[before]
 
 
+def is_gln(text: str) -> bool:
+    """Say whether `text` is a GS1 Global Location Number (modulus 10, weights 1 and 3)."""
+    return bool(_GLN.fullmatch(text)) and (
+        sum(int(digit) * (3 if place % 2 else 1) for place, digit in enumerate(text)) % 10 == 0
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
 class Party:
     """The supplier or the buyer, as printed.
@@ -112,6 +120,8 @@ class Party:
             raise ValueError("a party needs a name and an address (VAT Regulations 1995, reg. 14)")
         if self.vat_number is not None and not _VAT_NUMBER.fullmatch(self.vat_number):
             raise ValueError(f"write a VAT number as GB654965435, not '{self.vat_number}'")
+        if self.gln is not None and not is_gln(self.gln):
+            raise ValueError(f"'{self.gln}' is not a GLN: 13 digits, the last a check digit")
 
 
 @dataclass(frozen=True, kw_only=True)

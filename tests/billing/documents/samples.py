@@ -28,7 +28,7 @@ SUPPLIER = Party(
     ods_code="X26",
     vat_number="GB654965435",
     email="paygo-finance@example.nhs.uk",
-    gln="5013987000019",
+    gln="5013987000012",
 )
 BUYER = Party(
     name="University Hospitals of Leicester NHS Trust",
@@ -57,7 +57,7 @@ def line(net: str = "2475.79", **changes: object) -> Line:
         dimensions="Tier hot",
         quantity=Decimal("35"),
         unit="TB months",
-        price_words="£67.20 blended: £100.00 for the first TB, £80.00 for the next 49, then £60.00",
+        price_words="£70.74 blended: £100.00 for the first TB, £80.00 for the next 49, then £60.00",
         pool_saving=Decimal("344.21"),
         net=Decimal(net),
         treatment=Treatment.STANDARD,
@@ -70,15 +70,14 @@ def line(net: str = "2475.79", **changes: object) -> Line:
         charge_id="chg_example",
         working=(
             {
-                "step": "quantity",
-                "text": "You used 35 of the 95 TB months that all members used in April 2026.",
+                "step": "share",
+                "text": "Together 3 accounts of the national pool used 95, which come to "
+                "£6,720.00: £70.736842… a unit. Your 35 are £6,720.00 × 35 ÷ 95 = £2,475.789473….",
+                "joint_working": {
+                    "text": "The first 1 at £100.00 = £100.00; the next 49 at £80.00 = £3,920.00; "
+                    "the next 45 at £60.00 = £2,700.00; together £6,720.00."
+                },
             },
-            {
-                "step": "pool",
-                "text": "All together: 1 TB at £100.00, 49 at £80.00 and 45 at £60.00 come to "
-                "£6,720.00.",
-            },
-            {"step": "share", "text": "Your share is £6,720.00 × 35 ÷ 95 = £2,475.789473…"},
             {"step": "round", "text": "Rounded half up to the penny: £2,475.79."},
         ),
     )
@@ -122,9 +121,7 @@ def plain_line(net: str, quantity: str, price: str, **changes: object) -> Line:
             "meter": "Studies archived",
             "description": "Studies archived",
             "dimensions": "Modality CT",
-            "working": (
-                {"step": "price", "text": f"{quantity} studies at £{price} each come to £{net}."},
-            ),
+            "working": ({"step": "price", "text": f"{quantity} × £{price} = £{net}."},),
         }
         | changes,
     )

@@ -93,7 +93,8 @@ def test_every_line_is_explained_in_words() -> None:
 
     assert "How each line was worked out Amounts stay exact" in text
     assert "Line 1: Imaging storage held" in text
-    assert "Your share is £6,720.00 × 35 ÷ 95 = £2,475.789473…" in text
+    assert "Your 35 are £6,720.00 × 35 ÷ 95 = £2,475.789473…" in text
+    assert "The joint amount: The first 1 at £100.00" in text
 
 
 def test_a_draft_and_a_discarded_draft_ask_for_no_money() -> None:
@@ -101,8 +102,17 @@ def test_a_draft_and_a_discarded_draft_ask_for_no_money() -> None:
 
     assert "This is not a request for payment" in first_page_of(draft)
     assert "Not yet numbered" in first_page_of(draft)
+    assert "wait for the issued invoice" in first_page_of(draft)
+    assert "Sort code" not in first_page_of(draft)
     discarded = replace(draft, status=InvoiceStatus.DISCARDED)
     assert "asks for no payment" in first_page_of(discarded)
+
+
+def test_an_invoice_that_gives_back_asks_for_no_money() -> None:
+    reduction = samples.issue(samples.compose(samples.line("-1.00")))
+
+    assert "Nothing to pay This amount is taken off what you owe." in first_page_of(reduction)
+    assert "by 4 June 2026" not in first_page_of(reduction)
 
 
 def test_headers_repeat_over_pages_and_pages_are_counted() -> None:

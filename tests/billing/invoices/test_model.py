@@ -208,6 +208,25 @@ def test_a_line_that_contradicts_itself_cannot_exist(wrong: dict[str, object]) -
         replace(line("10.00"), **wrong)  # type: ignore[arg-type] # wrong on purpose
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"name": " "},
+        {"address": ("",)},
+        {"vat_number": "654 9654 35"},
+        {"gln": "5013987000013"},
+        {"gln": "501398700001"},
+    ],
+)
+def test_a_party_that_cannot_be_printed_or_reached_cannot_exist(wrong: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match=r"\w"):
+        replace(BUYER, **wrong)  # type: ignore[arg-type] # wrong on purpose
+
+
+def test_a_party_may_have_a_location_number() -> None:
+    assert replace(BUYER, gln="5013987000012").gln == "5013987000012"
+
+
 def test_a_line_prints_its_last_day_inclusive() -> None:
     assert line("1.00").last_day == date(2026, 4, 30)
 
