@@ -5,10 +5,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from flask import Flask
+from flask.testing import FlaskClient
 from sqlalchemy.orm import Session
 
 from metering.kit.db import Database
-from tests import databases
+from tests import databases, web
 
 
 @pytest.fixture(scope="session")
@@ -70,3 +72,21 @@ def session(rolled_back_database: Database) -> Iterator[Session]:
         yield inner
         inner.close()
         outer.rollback()
+
+
+@pytest.fixture
+def clock() -> web.Clock:
+    """The application's clock, which stands still until the test moves it."""
+    return web.Clock()
+
+
+@pytest.fixture
+def app(database: Database, tmp_path: Path, clock: web.Clock) -> Flask:
+    """The whole application on this test's own database."""
+    return web.make_app(database, tmp_path, clock)
+
+
+@pytest.fixture
+def client(app: Flask) -> FlaskClient:
+    """A browser in which nobody has signed in; `web.signed_in(app, grants)` gives one."""
+    return app.test_client()

@@ -105,6 +105,22 @@ def _one_of(*words: str) -> Callable[[str], str]:
     return parse
 
 
+def _web_url(raw: str) -> str:
+    if not raw.startswith(("https://", "http://")):
+        raise ValueError("an https:// or http:// address")
+    return raw.rstrip("/")
+
+
+def _pairs(raw: str) -> dict[str, str]:
+    pairs: dict[str, str] = {}
+    for part in filter(None, (part.strip() for part in raw.split(","))):
+        name, equals, word = part.rpartition("=")
+        if not (equals and name.strip() and word.strip()):
+            raise ValueError("pairs like Name=word, with commas between")
+        pairs[name.strip()] = word.strip()
+    return pairs
+
+
 def _default_data_dir(environ: Environ) -> str:
     home = environ.get("HOME") or str(Path("~").expanduser())
     return str(Path(environ.get("XDG_DATA_HOME") or Path(home) / ".local" / "share") / "paygo")
@@ -162,6 +178,61 @@ class Settings:
         _secret_key,
         secret=True,
         help="Key that signs sessions and forms; with the embedded database one is made and kept.",
+    )
+    public_url: str | None = _setting(
+        "PAYGO_PUBLIC_URL",
+        _web_url,
+        help="Address by which people reach paygo; https makes cookies secure and sends HSTS.",
+    )
+    trusted_proxies: int = _setting(
+        "PAYGO_TRUSTED_PROXIES",
+        _whole_number(0, 5),
+        default="0",
+        help="Number of proxies in front whose X-Forwarded headers are believed.",
+    )
+    oidc_issuer: str | None = _setting(
+        "PAYGO_OIDC_ISSUER",
+        _web_url,
+        help="Address of the OpenID Connect provider to sign in by, besides passwords.",
+    )
+    oidc_client_id: str | None = _setting(
+        "PAYGO_OIDC_CLIENT_ID", _text, help="Client id that the provider gave paygo."
+    )
+    oidc_client_secret: str | None = _setting(
+        "PAYGO_OIDC_CLIENT_SECRET",
+        _text,
+        secret=True,
+        help="Client secret that the provider gave paygo.",
+    )
+    oidc_label: str = _setting(
+        "PAYGO_OIDC_LABEL",
+        _text,
+        default="your organisation's account",
+        help="What people call the provider, on the button to sign in with it.",
+    )
+    oidc_role_claim: str = _setting(
+        "PAYGO_OIDC_ROLE_CLAIM",
+        _text,
+        default="roles",
+        help="Claim with the names of a person's roles; roles it gives replace those in paygo.",
+    )
+    oidc_role_names: dict[str, str] = _setting(  # noqa: RUF009 - it returns a dataclasses.field
+        "PAYGO_OIDC_ROLE_NAMES",
+        _pairs,
+        default="",
+        help="The provider's names of roles, as Their-name=our-role with commas between.",
+    )
+    oidc_organisation_claim: str = _setting(
+        "PAYGO_OIDC_ORGANISATION_CLAIM",
+        _text,
+        default="organisations",
+        help="Claim with the ODS codes for which a person's finance roles count.",
+    )
+    oidc_service_claim: str = _setting(
+        "PAYGO_OIDC_SERVICE_CLAIM",
+        _text,
+        default="services",
+        help="Claim with the codes of the hosted services that a person owns.",
     )
     log_format: str = _setting(
         "PAYGO_LOG_FORMAT",

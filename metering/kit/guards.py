@@ -28,10 +28,13 @@ class Guard:
         name: says who may pass, for example `roles(analyst, approver)`.
         check: called before the view; raises `Unauthenticated`, `Forbidden` or
             `NotFound` for whoever may not.
+        csrf: whether a change also needs the token of a form. Only a guard that
+            never relies on a cookie (a service key, a signed webhook) says False.
     """
 
     name: str
     check: Callable[[], None]
+    csrf: bool = True
 
 
 def _let_everyone_pass() -> None:
@@ -102,8 +105,14 @@ def unguarded_routes(app: Flask) -> list[str]:
     )
 
 
-def install_guards(app: Flask) -> None:
-    """Enforce the declared guards before every view of `app`."""
+def install_guards(app: Flask, *, protect: Callable[[], None] | None = None) -> None:
+    """Enforce the declared guards before every view of `app`.
+
+    Args:
+        app: the application.
+        protect: refuses a change that carries no token of a form of ours; called
+            where the guard's `csrf` says so.
+    """
 
     def enforce() -> None:
         # OPTIONS is answered by Flask from the URL map and reveals only the methods.
@@ -113,6 +122,8 @@ def install_guards(app: Flask) -> None:
         if guard is None:
             raise Unguarded(f"{request.method} {request.endpoint} declares no guard")
         guard.check()
+        if protect is not None and guard.csrf and request.method not in {"GET", "HEAD"}:
+            protect()
 
     if "static" in app.view_functions:
         guard_endpoint(app, "static", PUBLIC)

@@ -4,12 +4,15 @@ import re
 import secrets
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from uuid import UUID
 
 import structlog
-from flask import Flask, Response, g, request
+from flask import Flask, Response, current_app, g, request
 from werkzeug.middleware.proxy_fix import ProxyFix
 
+from metering.kit.clock import Clock
+from metering.kit.db import Database
 from metering.kit.logs import get_logger
 
 REQUEST_ID_HEADER = "X-Request-Id"
@@ -17,6 +20,26 @@ DEFAULT_MAX_BODY = 1024 * 1024
 
 _SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{7,127}")
 _log = get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Edge:
+    """What a view needs from outside: where rows are, and what time it is."""
+
+    database: Database
+    clock: Clock
+
+
+def install_edge(app: Flask, *, database: Database, clock: Clock) -> None:
+    """Give the views of `app` their database and clock."""
+    app.extensions["paygo_edge"] = Edge(database, clock)
+
+
+def edge() -> Edge:
+    """Return the database and the clock of the application in hand."""
+    found = current_app.extensions["paygo_edge"]
+    assert isinstance(found, Edge)
+    return found
 
 
 def request_id() -> str:
@@ -81,8 +104,6 @@ def install_web(
         form_targets: see `content_security_policy`.
     """
     app.config["MAX_CONTENT_LENGTH"] = max_body
-    app.jinja_env.globals["csp_nonce"] = csp_nonce
-    app.jinja_env.globals["request_id"] = request_id
     if proxies:
         app.wsgi_app = ProxyFix(  # type: ignore[method-assign]  # Flask documents this way
             app.wsgi_app, x_for=proxies, x_proto=proxies, x_host=proxies

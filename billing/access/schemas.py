@@ -1,0 +1,65 @@
+"""Shapes of the forms of access. `metadata.secret` keeps a field off the page."""
+
+from marshmallow import Schema, fields, validate
+
+from billing.access.model import Role
+
+
+def _required(message: str, **options: object) -> fields.String:
+    return fields.String(
+        required=True,
+        error_messages={"required": message},
+        validate=validate.Length(max=254, error="That is too long. Use at most {max} characters."),
+        metadata=options,
+    )
+
+
+class SignInForm(Schema):
+    """Email address and password."""
+
+    email = _required("Enter your email address")
+    # No bound of its own: a password that is too long is simply wrong.
+    password = fields.String(
+        required=True,
+        error_messages={"required": "Enter your password"},
+        metadata={"secret": True},
+    )
+
+
+class PasswordForm(Schema):
+    """Current and new password."""
+
+    current_password = fields.String(
+        required=True,
+        error_messages={"required": "Enter your current password"},
+        metadata={"secret": True},
+    )
+    new_password = fields.String(
+        required=True,
+        error_messages={"required": "Enter a new password"},
+        metadata={"secret": True},
+    )
+
+
+class GrantForm(Schema):
+    """A role, and for which account or source."""
+
+    role = fields.String(
+        required=True,
+        error_messages={"required": "Choose a role"},
+        validate=validate.OneOf([role.value for role in Role], error="Choose a role"),
+    )
+    account = fields.String()
+    source = fields.Integer(error_messages={"invalid": "Choose a service"})
+
+
+class NewUserForm(GrantForm):
+    """Name, email address and the first role."""
+
+    name = _required("Enter the person's name")
+    email = _required("Enter the person's email address")
+
+    class Meta:
+        """The order of the page, which the error summary follows."""
+
+        fields = ("name", "email", "role", "account", "source")

@@ -1,0 +1,1 @@
+"""Pages for the central team: prices, trusts, services and the month end."""

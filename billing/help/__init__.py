@@ -1,0 +1,1 @@
+"""Pages for everybody: help, accessibility, privacy, cookies, and what each problem means."""

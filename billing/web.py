@@ -1,0 +1,203 @@
+"""The page shell: Jinja with nhsuk components, navigation, formats, error pages.
+
+A page extends `layout.html`, imports the macros of `ui.html`, and gets one
+frozen page model. Pure formats only; sums belong to the model.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from functools import cache
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from flask import Flask, Response, current_app, redirect, render_template, request, url_for
+from jinja2 import ChainableUndefined, ChoiceLoader, PackageLoader
+from markupsafe import Markup
+
+from billing.money import plain, show_pounds
+from metering.kit.errors import Refusal
+from metering.kit.guards import guard_of
+from metering.kit.problems import Problem
+from metering.kit.web import csp_nonce, request_id
+from metering.periods import Month, london, show_date
+
+STATIC = Path(__file__).parent / "static"
+_YEAR = 365 * 24 * 60 * 60
+_NAVIGATION = "paygo_navigation"
+
+
+@dataclass(frozen=True)
+class NavigationItem:
+    """A link in the header, shown to those whom the route's guard lets pass."""
+
+    area: str
+    label: str
+    endpoint: str
+
+
+@dataclass(frozen=True)
+class NavigationLink:
+    """A link as the header shows it."""
+
+    label: str
+    href: str
+    current: bool
+
+
+def show_day(value: date | datetime) -> Markup:
+    """Return a London date that does not break over lines: `1 April 2026`."""
+    day = london(value).date() if isinstance(value, datetime) else value
+    return Markup('<time class="paygo-nowrap" datetime="{}">{}</time>').format(
+        day.isoformat(), show_date(day)
+    )
+
+
+def show_moment(value: datetime) -> Markup:
+    """Return an instant on the London clock: `1 April 2026 at 3:05pm`."""
+    there = london(value)
+    hour = there.hour % 12 or 12
+    clock = f"{hour}:{there.minute:02d}{'am' if there.hour < 12 else 'pm'}"
+    return Markup('<time datetime="{}">{} at {}</time>').format(
+        there.isoformat(timespec="minutes"), show_date(there.date()), clock
+    )
+
+
+def show_month(value: Month | str) -> str:
+    """Return a month's name: `April 2026`; text is read as `YYYY-MM`."""
+    return (Month.parse(value) if isinstance(value, str) else value).name
+
+
+def show_money(value: Decimal) -> Markup:
+    """Return pounds and pence that do not break over lines."""
+    return Markup('<span class="paygo-number">{}</span>').format(show_pounds(value))
+
+
+def quantity_text(value: Decimal) -> str:
+    """Return a quantity with its thousands marked and no trailing noughts: `1,234.5`."""
+    text = plain(value)
+    sign, digits = ("−", text[1:]) if text.startswith("-") else ("", text)
+    whole, point, places = digits.partition(".")
+    return f"{sign}{int(whole):,}{point}{places}"
+
+
+def show_quantity(value: Decimal) -> Markup:
+    """Return a quantity that does not break over lines."""
+    return Markup('<span class="paygo-number">{}</span>').format(quantity_text(value))
+
+
+@cache
+def _version(name: str) -> str:
+    return hashlib.sha256((STATIC / name).read_bytes()).hexdigest()[:12]
+
+
+def static_url(name: str) -> str:
+    """Return the address of a static file; it changes when the file does."""
+    return url_for("static", filename=name, v=_version(name))
+
+
+def add_navigation(app: Flask, *, area: str, label: str, endpoint: str) -> None:
+    """Add a link to the header of an area (`portal` or `console`), after those there are."""
+    items: list[NavigationItem] = app.extensions.setdefault(_NAVIGATION, [])
+    items.append(NavigationItem(area, label, endpoint))
+
+
+def _may_open(item: NavigationItem) -> bool:
+    guard = guard_of(current_app, item.endpoint, "GET")
+    if guard is None:
+        return False
+    try:
+        guard.check()
+    except Refusal:
+        return False
+    return True
+
+
+def navigation() -> dict[str, tuple[NavigationLink, ...]]:
+    """Return the header's links that whoever is signed in may open, by area."""
+    items: list[NavigationItem] = current_app.extensions.get(_NAVIGATION, [])
+    here = request.endpoint or ""
+    found: dict[str, tuple[NavigationLink, ...]] = {}
+    for item in items:
+        if _may_open(item):
+            link = NavigationLink(item.label, url_for(item.endpoint), item.endpoint == here)
+            found[item.area] = (*found.get(item.area, ()), link)
+    return found
+
+
+def shell() -> Mapping[str, Any]:
+    """Return what the layout shows around every page."""
+    links = navigation()
+    area = (request.blueprint or "").split(".")[0]
+    if area not in links:
+        area = next(iter(links), "")
+    return {
+        "area": area,
+        "links": links.get(area, ()),
+        "other_areas": {name: items for name, items in links.items() if name != area},
+    }
+
+
+def with_query(**changes: str | None) -> str:
+    """Return this page's address with its query changed; None takes a part away."""
+    query = {**request.args.to_dict(), **changes}
+    kept = "&".join(f"{quote(name)}={quote(text)}" for name, text in query.items() if text)
+    return f"{request.path}?{kept}" if kept else request.path
+
+
+def go(path: str) -> Response:
+    """Return a redirect after a form (303: the browser asks for the page anew)."""
+    response = redirect(path, code=303)
+    assert isinstance(response, Response)
+    return response
+
+
+def problem_page(problem: Problem) -> Response:
+    """Return a problem as a page; whoever is not signed in is sent to sign in and back."""
+    if problem.status == 401:
+        # Only a page can be come back to; a form that was sent cannot.
+        here = request.full_path.rstrip("?")
+        return go(
+            url_for(
+                "access.sign_in",
+                next=here if request.method == "GET" and here != "/" else None,
+                ended="1" if problem.code == "session-ended" else None,
+            )
+        )
+    response = Response(render_template("problem.html", problem=problem), status=problem.status)
+    response.headers.extend(dict(problem.headers))
+    return response
+
+
+def install_pages(app: Flask) -> None:
+    """Give `app` the shell: templates, formats and static files."""
+    app.jinja_options = {
+        **app.jinja_options,
+        "undefined": ChainableUndefined,
+        "loader": ChoiceLoader(
+            [app.create_global_jinja_loader(), PackageLoader("nhsuk_frontend_jinja")]
+        ),
+        # The nhsuk templates end in `.jinja`, which Flask would leave unescaped.
+        "autoescape": True,
+    }
+    app.config["SEND_FILE_MAX_AGE_DEFAULT"] = _YEAR
+    environment = app.jinja_env
+    environment.globals.update(
+        static_url=static_url,
+        shell=shell,
+        with_query=with_query,
+        csp_nonce=csp_nonce,
+        request_id=request_id,
+    )
+    environment.filters.update(
+        day=show_day,
+        moment=show_moment,
+        month=show_month,
+        money=show_money,
+        pounds=show_pounds,
+        quantity=show_quantity,
+        plain=plain,
+    )
