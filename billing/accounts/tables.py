@@ -12,7 +12,11 @@ from metering.kit.columns import Base, Pounds
 
 
 class AccountRow(Base):
-    """An organisation that owes. One account for each organisation."""
+    """An organisation that owes. One account for each organisation.
+
+    `successor_id`: the account that took over its debts when it closed by merger; what
+    is still to be invoiced for its own usage is addressed to that one.
+    """
 
     __tablename__ = "accounts"
     __table_args__ = ({"info": {"citus": "reference"}},)
@@ -27,8 +31,10 @@ class AccountRow(Base):
     email: Mapped[str]
     vat_number: Mapped[str | None]
     payment_terms_days: Mapped[int] = mapped_column(Integer, server_default="30")
+    in_nhs_vat_division: Mapped[bool] = mapped_column(server_default="false")
     opened_at: Mapped[datetime]
     closed_at: Mapped[datetime | None]
+    successor_id: Mapped[str | None] = mapped_column(ForeignKey("accounts.id"))
 
 
 class AgreementRow(Base):

@@ -10,8 +10,31 @@ from sqlalchemy.orm import Mapped, mapped_column
 from metering.kit.columns import Base, ExactPounds, Pounds, Quantity
 
 
+class MonthRatingRow(Base):
+    """The state of a month's rating for everyone.
+
+    `fingerprint`: of every input, so that a pass that finds it unchanged ends at once.
+    `positions`: where groups and the pool stand in the financial year after this month.
+    `frozen_at`: when a bill run took the pool totals for good.
+    """
+
+    __tablename__ = "month_ratings"
+    __table_args__ = ({"info": {"citus": "local"}},)
+
+    month: Mapped[date] = mapped_column(primary_key=True)
+    fingerprint: Mapped[str]
+    positions: Mapped[list[Any]]
+    rated_at: Mapped[datetime]
+    frozen_at: Mapped[datetime | None]
+
+
 class RatingRow(Base):
-    """The state of an account's rating for a month: what it was worked out from."""
+    """The state of an account's rating for a month: what it was worked out from.
+
+    `result_fingerprint`: of its charges, so that equal ones are not written again.
+
+    `positions`: where the account stands in the financial year after this month.
+    """
 
     __tablename__ = "ratings"
     __table_args__ = (
@@ -22,12 +45,18 @@ class RatingRow(Base):
     account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"))
     month: Mapped[date]
     input_fingerprint: Mapped[str]
+    result_fingerprint: Mapped[str]
     rated_at: Mapped[datetime]
     readings_at: Mapped[datetime | None]
+    positions: Mapped[list[Any]]
 
 
 class ChargeRow(Base):
-    """What one price comes to for one account in one month, with its working."""
+    """What one price comes to for one account in one month, with its working.
+
+    `meter` is empty for an amount that counts nothing; `group_code` and `terms_code` are
+    empty where there is none. `vat` is the tariff's own treatment.
+    """
 
     __tablename__ = "charges"
     __table_args__ = (
@@ -47,6 +76,9 @@ class ChargeRow(Base):
     meter: Mapped[str]
     unit: Mapped[str]
     scope: Mapped[str]
+    group_code: Mapped[str]
+    terms_code: Mapped[str]
+    vat: Mapped[str]
     dimensions: Mapped[dict[str, Any]]
     band: Mapped[str | None]
     first_on: Mapped[date]
@@ -61,23 +93,60 @@ class ChargeRow(Base):
 class PoolTotalRow(Base):
     """A shared price's joint quantity and blended price for a month.
 
-    `frozen_at` is set when the month closes; late usage is then rated at this
-    blended price and nobody else's amount moves.
+    `blended_price` is for showing, `blended_fraction` (`numerator/denominator`) is exact.
+    `frozen_at` is set when a bill run closes the month: late usage is then rated at this
+    blended price and nobody else's amount moves. `true_up` is what the nation's use would
+    come to at today's total, less what it comes to at the frozen price.
     """
 
     __tablename__ = "pool_totals"
-    __table_args__ = ({"info": {"citus": "local"}},)
+    __table_args__ = (
+        PrimaryKeyConstraint(
+            "month", "version_id", "price_key", "scope", "group_code", "terms_code"
+        ),
+        {"info": {"citus": "local"}},
+    )
 
-    month: Mapped[date] = mapped_column(primary_key=True)
-    version_id: Mapped[str] = mapped_column(ForeignKey("tariff_versions.id"), primary_key=True)
-    price_key: Mapped[str] = mapped_column(primary_key=True)
-    group_code: Mapped[str] = mapped_column(primary_key=True, server_default="")
-    joint_quantity: Mapped[Decimal] = mapped_column(Quantity)
+    month: Mapped[date]
+    version_id: Mapped[str] = mapped_column(ForeignKey("tariff_versions.id"))
+    price_key: Mapped[str]
+    scope: Mapped[str]
+    group_code: Mapped[str]
+    terms_code: Mapped[str]
+    label: Mapped[str]
+    quantity: Mapped[Decimal] = mapped_column(ExactPounds)
+    joint_quantity: Mapped[Decimal] = mapped_column(ExactPounds)
     joint_amount: Mapped[Decimal] = mapped_column(ExactPounds)
-    alone_amount: Mapped[Decimal] = mapped_column(ExactPounds)
+    blended_price: Mapped[Decimal | None] = mapped_column(ExactPounds)
+    blended_fraction: Mapped[str | None]
+    amount: Mapped[Decimal] = mapped_column(Pounds)
+    saving: Mapped[Decimal] = mapped_column(Pounds)
+    true_up: Mapped[Decimal] = mapped_column(ExactPounds)
     member_count: Mapped[int]
     taken_at: Mapped[datetime]
     frozen_at: Mapped[datetime | None]
+
+
+class PoolShareRow(Base):
+    """What a member came to in a pool when it was frozen; `exact` is `numerator/denominator`."""
+
+    __tablename__ = "pool_shares"
+    __table_args__ = (
+        PrimaryKeyConstraint(
+            "account_id", "month", "version_id", "price_key", "scope", "group_code", "terms_code"
+        ),
+        {"info": {"citus": "distributed", "distribution_column": "account_id"}},
+    )
+
+    account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"))
+    month: Mapped[date]
+    version_id: Mapped[str]
+    price_key: Mapped[str]
+    scope: Mapped[str]
+    group_code: Mapped[str]
+    terms_code: Mapped[str]
+    exact: Mapped[str]
+    amount: Mapped[Decimal] = mapped_column(Pounds)
 
 
 class ParkedUsageRow(Base):
@@ -94,6 +163,7 @@ class ParkedUsageRow(Base):
     account_id: Mapped[str | None] = mapped_column(ForeignKey("accounts.id"))
     organisation: Mapped[str]
     meter: Mapped[str]
+    dimensions: Mapped[dict[str, Any]]
     quantity: Mapped[Decimal] = mapped_column(Quantity)
     code: Mapped[str]
     detail: Mapped[str]

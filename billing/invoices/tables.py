@@ -20,7 +20,12 @@ from metering.kit.columns import Base, Pounds, Quantity
 
 
 class InvoiceRow(Base):
-    """An invoice or a credit note. `content` is the whole document once issued, and sealed."""
+    """An invoice or a credit note. `content` is the whole document, sealed once issued.
+
+    `credit_basis`, on a credit note: `concession` gives money back and leaves the usage
+    invoiced; `rebill` also puts it back to be invoiced again; `overcharge` is the run's own
+    answer to corrections that come to less than nothing.
+    """
 
     __tablename__ = "invoices"
     __table_args__ = (
@@ -31,6 +36,12 @@ class InvoiceRow(Base):
             "(status IN ('issued', 'settled')) = (number IS NOT NULL)", name="number_from_issue"
         ),
         CheckConstraint("total = net + vat", name="total_is_net_and_vat"),
+        CheckConstraint(
+            "(kind = 'credit-note') = (credit_basis IS NOT NULL)", name="credit_note_has_basis"
+        ),
+        CheckConstraint(
+            "credit_basis IN ('concession', 'rebill', 'overcharge')", name="credit_basis"
+        ),
         Index("ix_invoices_run_id", "run_id"),
         Index("ix_invoices_number", "number"),
         Index("ix_invoices_account_id_month", "account_id", "month"),
@@ -57,11 +68,12 @@ class InvoiceRow(Base):
     seal: Mapped[str | None]
     previous_seal: Mapped[str | None]
     credits_invoice_id: Mapped[str | None]
+    credit_basis: Mapped[str | None]
     created_at: Mapped[datetime]
 
 
 class InvoiceLineRow(Base):
-    """A charge as printed, rounded once."""
+    """A charge as printed, rounded once. `credits_line`: the line that a credit note's credits."""
 
     __tablename__ = "invoice_lines"
     __table_args__ = (
@@ -90,6 +102,8 @@ class InvoiceLineRow(Base):
     vat_treatment: Mapped[str]
     vat_rate_percent: Mapped[Decimal] = mapped_column(Quantity)
     pool_saving: Mapped[Decimal | None] = mapped_column(Pounds)
+    charge_id: Mapped[str | None]
+    credits_line: Mapped[int | None] = mapped_column(Integer)
     working: Mapped[list[Any]]
 
 

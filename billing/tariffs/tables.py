@@ -11,7 +11,11 @@ from metering.kit.columns import Base
 
 
 class TariffRow(Base):
-    """The prices of one service, through all their versions."""
+    """The prices of one service, through all their versions.
+
+    `invoiced_to`: the first London date whose usage no approved bill run covers; a
+    change that reaches before it is retrospective.
+    """
 
     __tablename__ = "tariffs"
     __table_args__ = ({"info": {"citus": "reference"}},)
@@ -20,18 +24,23 @@ class TariffRow(Base):
     source_id: Mapped[int] = mapped_column(Integer, ForeignKey("sources.id"), unique=True)
     name: Mapped[str]
     created_at: Mapped[datetime]
+    invoiced_to: Mapped[date | None]
 
 
 class TariffVersionRow(Base):
     """One dated set of prices. Once approved its contents never change.
 
     `effective_to` is set when a later version is approved; then the version is
-    in force on `[effective_from, effective_to)`.
+    in force on `[effective_from, effective_to)`. One whose whole span a later approval
+    takes is superseded.
     """
 
     __tablename__ = "tariff_versions"
     __table_args__ = (
-        CheckConstraint("status IN ('draft', 'submitted', 'approved', 'withdrawn')", name="status"),
+        CheckConstraint(
+            "status IN ('draft', 'submitted', 'approved', 'superseded', 'withdrawn')",
+            name="status",
+        ),
         CheckConstraint(
             "effective_to IS NULL OR effective_to > effective_from", name="ends_after_start"
         ),
