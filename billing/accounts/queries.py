@@ -1,0 +1,140 @@
+"""Reads of accounts and of what they agreed to."""
+
+from collections.abc import Sequence
+from datetime import date
+from typing import NamedTuple
+
+from sqlalchemy import or_, select
+from sqlalchemy.orm import Session
+
+from billing.accounts.model import Order, VatTreatment
+from billing.accounts.tables import AccountRow, AgreementRow, PurchaseOrderRow, VatTreatmentRow
+from metering.kit.errors import NotFound
+from metering.organisations.tables import OrganisationRow
+
+
+class AccountUnknown(NotFound):
+    """There is no such account."""
+
+    code = "account-unknown"
+    title = "No such account"
+
+
+class Payer(NamedTuple):
+    """An account with the ODS code of its organisation."""
+
+    account: AccountRow
+    ods_code: str
+    organisation_id: int
+
+
+def account(session: Session, *, account_id: str) -> AccountRow:
+    """Return the account.
+
+    Raises:
+        AccountUnknown: there is none with this id.
+    """
+    row = session.get(AccountRow, account_id)
+    if row is None:
+        raise AccountUnknown(f"There is no account {account_id}.")
+    return row
+
+
+def payer(session: Session, *, account_id: str) -> Payer:
+    """Return the account with its ODS code.
+
+    Raises:
+        AccountUnknown: there is none with this id.
+    """
+    for found in payers(session, account_ids=[account_id]):
+        return found
+    raise AccountUnknown(f"There is no account {account_id}.")
+
+
+def payer_by_ods_code(session: Session, *, ods_code: str) -> Payer:
+    """Return the account of the organisation with this ODS code.
+
+    Raises:
+        AccountUnknown: the organisation is unknown or has no account.
+    """
+    found = session.execute(
+        select(AccountRow, OrganisationRow.ods_code, OrganisationRow.id)
+        .join(OrganisationRow, OrganisationRow.id == AccountRow.organisation_id)
+        .where(OrganisationRow.ods_code == ods_code)
+    ).first()
+    if found is None:
+        raise AccountUnknown(f"There is no account for the organisation {ods_code}.")
+    return Payer(*found)
+
+
+def payers(session: Session, *, account_ids: Sequence[str] | None = None) -> list[Payer]:
+    """Return accounts with their ODS codes, by ODS code; all of them unless ids are given."""
+    statement = (
+        select(AccountRow, OrganisationRow.ods_code, OrganisationRow.id)
+        .join(OrganisationRow, OrganisationRow.id == AccountRow.organisation_id)
+        .order_by(OrganisationRow.ods_code)
+    )
+    if account_ids is not None:
+        statement = statement.where(AccountRow.id.in_(account_ids))
+    return [Payer(*row) for row in session.execute(statement)]
+
+
+def agreements(
+    session: Session,
+    *,
+    account_id: str | None = None,
+    from_day: date | None = None,
+    to_day: date | None = None,
+) -> Sequence[AgreementRow]:
+    """Return agreements, of one account or of all, that touch London dates `[from_day, to_day)`."""
+    statement = select(AgreementRow).order_by(
+        AgreementRow.account_id, AgreementRow.tariff_code, AgreementRow.starts_on
+    )
+    if account_id is not None:
+        statement = statement.where(AgreementRow.account_id == account_id)
+    if to_day is not None:
+        statement = statement.where(AgreementRow.starts_on < to_day)
+    if from_day is not None:
+        statement = statement.where(
+            or_(AgreementRow.ends_on.is_(None), AgreementRow.ends_on > from_day)
+        )
+    return session.scalars(statement).all()
+
+
+def vat_treatments(session: Session, *, account_id: str) -> list[VatTreatment]:
+    """Return the account's own VAT treatments, all dates."""
+    rows = session.scalars(
+        select(VatTreatmentRow)
+        .where(VatTreatmentRow.account_id == account_id)
+        .order_by(VatTreatmentRow.starts_on)
+    )
+    return [
+        VatTreatment(
+            treatment=row.treatment,
+            reason=row.reason,
+            starts_on=row.starts_on,
+            ends_on=row.ends_on,
+            tariff_code=row.tariff_code,
+        )
+        for row in rows
+    ]
+
+
+def orders(session: Session, *, account_id: str) -> list[Order]:
+    """Return the account's purchase orders, all dates."""
+    rows = session.scalars(
+        select(PurchaseOrderRow)
+        .where(PurchaseOrderRow.account_id == account_id)
+        .order_by(PurchaseOrderRow.starts_on)
+    )
+    return [
+        Order(
+            number=row.number,
+            starts_on=row.starts_on,
+            ends_on=row.ends_on,
+            tariff_code=row.tariff_code,
+            value=row.value,
+            hold_when_spent=row.hold_when_spent,
+        )
+        for row in rows
+    ]

@@ -1,0 +1,162 @@
+"""Makers: what a test needs, made through the operations that people and services use."""
+
+import itertools
+from collections.abc import Mapping
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from billing.accounts import operations as accounts
+from billing.accounts.tables import AccountRow, AgreementRow
+from billing.tariffs import operations as tariffs
+from billing.tariffs import queries as tariff_queries
+from billing.tariffs.tables import TariffVersionRow
+from metering.meters import operations as meters
+from metering.organisations import operations as organisations
+from metering.sources import operations as sources
+
+NOW = datetime(2026, 4, 1, 9, 0, tzinfo=UTC)
+ANALYST = "usr_analyst"
+APPROVER = "usr_approver"
+
+_numbers = itertools.count(1)
+
+
+def source(session: Session, *, code: str = "imaging-archive", **facts: Any) -> str:
+    """Register a hosted service; return its code."""
+    sources.register(
+        session,
+        code=code,
+        name=facts.pop("name", code.replace("-", " ").capitalize()),
+        now=facts.pop("now", NOW),
+        **facts,
+    )
+    return code
+
+
+def meter(
+    session: Session,
+    *,
+    code: str = "studies-archived",
+    source: str = "imaging-archive",
+    unit: str = "studies",
+    dimensions: Mapping[str, Any] | None = None,
+    resolution: str = "day",
+) -> str:
+    """Register a summed meter; return its code."""
+    meters.register(
+        session,
+        source_code=source,
+        code=code,
+        name=code.replace("-", " ").capitalize(),
+        event_type=f"uk.nhs.{code}",
+        aggregation="sum",
+        quantity_field="quantity",
+        unit=unit,
+        dimensions=dimensions,
+        resolution=resolution,
+        now=NOW,
+    )
+    return code
+
+
+def organisation(session: Session, *, code: str = "RRK", name: str | None = None) -> str:
+    """Register an organisation; return its ODS code."""
+    organisations.register(
+        session, ods_code=code, name=name or f"Trust {code}", kind="acute", now=NOW
+    )
+    return code
+
+
+def account(session: Session, *, code: str = "RRK", **facts: Any) -> AccountRow:
+    """Register an organisation and open its account."""
+    organisation(session, code=code, name=facts.get("name"))
+    return accounts.open_account(
+        session,
+        organisation=code,
+        name=facts.pop("name", f"Trust {code}"),
+        address=facts.pop("address", ["1 Hospital Road", "Leeds"]),
+        postcode=facts.pop("postcode", "LS1 4AP"),
+        email=facts.pop("email", f"finance@{code.lower()}.example"),
+        principal=facts.pop("principal", ANALYST),
+        now=facts.pop("now", NOW),
+        **facts,
+    )
+
+
+def price(**terms: Any) -> dict[str, Any]:
+    """Return one price of a tariff file, by default 50p for each study."""
+    said: dict[str, Any] = {"meter": "studies-archived", "model": "per-unit", "unit_price": "0.50"}
+    if "model" in terms and terms["model"] != "per-unit":
+        del said["unit_price"]
+    said.update(terms)
+    return {name: value for name, value in said.items() if value is not None}
+
+
+def tariff(
+    session: Session,
+    *prices: Mapping[str, Any],
+    code: str = "imaging-archive",
+    version: str | None = None,
+    effective_from: date = date(2026, 4, 1),
+    vat: str = "standard",
+    reason: str | None = None,
+    now: datetime = NOW,
+    **further: Any,
+) -> TariffVersionRow:
+    """Draft, submit and (by another person) approve a version; create the tariff when new."""
+    try:
+        tariff_queries.tariff(session, code=code)
+    except tariff_queries.TariffUnknown:
+        tariffs.create_tariff(
+            session,
+            code=code,
+            source=code,
+            name=code.replace("-", " ").capitalize(),
+            principal=ANALYST,
+            now=now,
+        )
+    row = tariffs.draft_version(
+        session,
+        document={
+            "tariff": code,
+            "version": version or f"v{next(_numbers)}",
+            "effective_from": effective_from.isoformat(),
+            "vat": vat,
+            "prices": [dict(item) for item in prices or (price(),)],
+            **further,
+        },
+        principal=ANALYST,
+        now=now,
+    )
+    tariffs.submit_version(session, version_id=row.id, principal=ANALYST, now=now)
+    return tariffs.approve_version(
+        session, version_id=row.id, principal=APPROVER, now=now, reason=reason
+    )
+
+
+def agreement(
+    session: Session,
+    *,
+    account: AccountRow,
+    tariff: str = "imaging-archive",
+    starts_on: date = date(2026, 4, 1),
+    **facts: Any,
+) -> AgreementRow:
+    """Put an account on a tariff."""
+    return accounts.make_agreement(
+        session,
+        account_id=account.id,
+        tariff_code=tariff,
+        starts_on=starts_on,
+        principal=facts.pop("principal", ANALYST),
+        now=facts.pop("now", NOW),
+        **facts,
+    )
+
+
+def pounds(text: str) -> Decimal:
+    """Read an amount as people write it: `1,234.50`."""
+    return Decimal(text.replace(",", ""))
