@@ -99,6 +99,7 @@ def _rate(
     positions = dict(known)
 
     shared: dict[PoolKey, list[Line]] = {}
+    day_count = month.day_count
     for (account, tariff, price_key), lines in groups.items():
         key = (account, None, tariff, price_key)
         include(lines, known.get(key))
@@ -111,7 +112,7 @@ def _rate(
                 own.append(line)
             else:
                 shared.setdefault(line.pool, []).append(line)
-        _price_own(own, month, parking)
+        _price_own(own, month, day_count, parking)
 
     pools = _price_pools(shared, known, frozen, parking)
     for pool in pools:
@@ -123,8 +124,10 @@ def _rate(
         if left:
             adjust(left, month)
             for line in left:
-                if line.rounding == "half-up":
+                if line.alone is None:
                     line.amount = to_pennies(line.exact)
+                else:
+                    line.alone_amount = to_pennies(line.alone)
     for pool in pools:
         pool.round()
     priced = [line for lines in groups.values() for line in lines if not line.parked]
@@ -208,7 +211,7 @@ def _charge_order(line: Line) -> tuple[str, str, int, date]:
     return segment.account, segment.tariff.code, line.entry.order, segment.first_day
 
 
-def _price_own(lines: Sequence[Line], month: Month, parking: ParkingPlace) -> None:
+def _price_own(lines: Sequence[Line], month: Month, day_count: int, parking: ParkingPlace) -> None:
     """Price the lines of one account and price key that are not shared."""
     total: Exact = NONE
     for line in lines:
@@ -233,7 +236,7 @@ def _price_own(lines: Sequence[Line], month: Month, parking: ParkingPlace) -> No
             total,
             line.exact,
             line.segment.days,
-            month.day_count,
+            day_count,
         )
         line.steps.append(Step("price", values))
 
@@ -280,7 +283,7 @@ def _charge(line: Line) -> Charge:
         exact=line.exact,
         amount=line.amount,
         alone_exact=line.alone,
-        alone_amount=None if line.alone is None else to_pennies(line.alone),
+        alone_amount=line.alone_amount,
         first_day=segment.first_day,
         end_day=segment.end_day,
         steps=tuple(line.steps),

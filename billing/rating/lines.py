@@ -19,6 +19,7 @@ class Line:
 
     __slots__ = (
         "alone",
+        "alone_amount",
         "amount",
         "billable",
         "entry",
@@ -47,6 +48,7 @@ class Line:
         self.start: Exact = NONE
         self.exact: Exact = NONE
         self.alone: Exact | None = None
+        self.alone_amount: Decimal | None = None
         self.amount = NONE
         self.rounding = "half-up"
         self.steps: list[Step] = []

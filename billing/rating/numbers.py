@@ -3,16 +3,12 @@
 from decimal import Decimal
 from fractions import Fraction
 
-from billing.money import PRECISION, plain
-
 Exact = Decimal | Fraction
 NONE = Decimal(0)
 
 # Places after which the text of a number that never ends is cut (never rounded up, so
 # that rounding the text half up gives the same pennies as rounding the number).
 CUT_PLACES = 20
-
-__all__ = ["CUT_PLACES", "NONE", "PRECISION", "Exact", "add", "divide", "exact_text", "multiply"]
 
 
 def add(left: Exact, right: Exact) -> Exact:
@@ -47,18 +43,25 @@ def as_decimal(number: Exact) -> Decimal | None:
     """Return the number as an exact Decimal, or None where its digits never end."""
     if isinstance(number, Decimal):
         return number
-    rest = number.denominator
-    twos = (rest & -rest).bit_length() - 1
-    rest >>= twos
+    places = _places(number.denominator)
+    if places is None:
+        return None
+    whole = number.numerator * 10**places // number.denominator
+    # Built from text, which no context's precision cuts.
+    return Decimal(f"{whole}E-{places}")
+
+
+def _places(denominator: int) -> int | None:
+    """Return how many decimal places a fraction needs, or None where its digits never end."""
+    if denominator == 1:
+        return 0
+    twos = (denominator & -denominator).bit_length() - 1
+    rest = denominator >> twos
     fives = 0
     while rest % 5 == 0:
         rest //= 5
         fives += 1
-    if rest != 1:
-        return None
-    places = max(twos, fives)
-    whole = number.numerator * 10**places // number.denominator
-    return Decimal((whole < 0, tuple(int(digit) for digit in str(abs(whole))), -places))
+    return max(twos, fives) if rest == 1 else None
 
 
 def exact_text(number: Exact, *, places: int = CUT_PLACES) -> str:
@@ -70,24 +73,43 @@ def exact_text(number: Exact, *, places: int = CUT_PLACES) -> str:
     >>> exact_text(Fraction(1, 8)), exact_text(Fraction(2, 3))
     ('0.125', '0.66666666666666666666')
     """
-    decimal = as_decimal(number)
-    if decimal is not None:
-        return plain(decimal)
-    cut = int(number * 10**places)
-    return plain(Decimal((cut < 0, tuple(int(digit) for digit in str(abs(cut))), -places)))
+    return _digits(number, places)[0]
+
+
+def _digits(number: Exact, places: int) -> tuple[str, bool]:
+    """Return the plain text, and whether digits without end were cut from it."""
+    if isinstance(number, Decimal):
+        # Formatting without a precision never rounds.
+        text = format(number, "f")
+        endless = False
+        if "." not in text:
+            return ("0" if text == "-0" else text), False
+    else:
+        top, under = number.numerator, number.denominator
+        needed = _places(under)
+        endless = needed is None
+        shown = places if needed is None else needed
+        whole = abs(top) * 10**shown // under
+        if shown == 0:
+            return (f"-{whole}" if top < 0 else str(whole)), False
+        digits = str(whole).rjust(shown + 1, "0")
+        sign = "-" if top < 0 else ""
+        text = f"{sign}{digits[:-shown]}.{digits[-shown:]}"
+    text = text.rstrip("0").rstrip(".")
+    return ("0" if text == "-0" else text), endless
 
 
 def show_quantity(number: Exact) -> str:
     """Write a quantity for people: `1,234.5`; digits without end are cut after six places."""
-    text = exact_text(number, places=6)
+    text, _ = _digits(number, 6)
     whole, dot, rest = text.partition(".")
-    return f"{int(whole):,}{dot}{rest}" if whole != "-0" else text
+    sign = "−" if whole.startswith("-") else ""
+    return f"{sign}{int(whole.lstrip('-')):,}{dot}{rest}"
 
 
 def show_exact_pounds(number: Exact) -> str:
     """Write an unrounded amount for people: `£1,234.50`, `£0.024`, `£2,122.105263…`."""
-    endless = as_decimal(number) is None
-    text = exact_text(number, places=6)
+    text, endless = _digits(number, 6)
     whole, _, rest = text.partition(".")
     sign = "−" if whole.startswith("-") else ""
     return f"{sign}£{int(whole.lstrip('-')):,}.{rest.ljust(2, '0')}" + ("…" if endless else "")

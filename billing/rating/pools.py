@@ -21,7 +21,7 @@ from billing.rating.lines import Line, ParkingPlace, PoolKey
 from billing.rating.model import Charge, FrozenPool, FrozenShare, PoolTotal, Position
 from billing.rating.numbers import NONE, Exact, add, divide, multiply, subtract
 from billing.rating.prices import BeyondTiers
-from billing.rating.working import Step
+from billing.rating.working import JointWalk, Step
 
 FrozenKey = tuple[PoolKey, str]  # pool and tariff version
 Positions = Mapping[tuple[str | None, str | None, str, str], Position]
@@ -83,6 +83,7 @@ class Pool:
         members = len(self.own)
         joint = self.joint
         yearly = price.resets == "financial-year"
+        walk = JointWalk(price, self.start, joint, joint_amount)
         for line in lines:
             account = line.segment.account
             own = self.own[account]
@@ -114,10 +115,7 @@ class Pool:
                     scope,
                     group,
                     members,
-                    price,
-                    self.start,
-                    joint,
-                    joint_amount,
+                    walk,
                     quantity,
                     line.exact,
                     alone,
@@ -189,8 +187,8 @@ def totals(pools: Iterable[Pool]) -> Iterable[PoolTotal]:
                 true_up = subtract(now, multiply(given.blended_price, quantity))
             saving = NOUGHT
             for line in lines:
-                if line.alone is not None:
-                    saving += max(to_pennies(line.alone) - line.amount, NOUGHT)
+                if line.alone_amount is not None:
+                    saving += max(line.alone_amount - line.amount, NOUGHT)
             yield PoolTotal(
                 tariff=tariff,
                 version=version,

@@ -24,15 +24,11 @@ HUNDREDTH = Decimal("0.01")
 class BeyondTiers(Exception):
     """The quantity goes past a last tier that has an end; its use has no price."""
 
-    def __init__(self, up_to: Decimal) -> None:
-        super().__init__(f"the last tier ends at {up_to}")
-        self.up_to = up_to
-
 
 class Slice(NamedTuple):
     """The part of a quantity that falls in one tier, and what it comes to."""
 
-    above: Decimal
+    above: Exact
     up_to: Decimal | None
     quantity: Exact
     unit_price: Decimal
@@ -117,11 +113,7 @@ def _graduated(
             return amount + (reach - above) * unit_price + flat
         amount += (up_to - above) * unit_price + flat
         above = up_to
-    raise BeyondTiers(Decimal(int(above)) if above == int(above) else _as_decimal(above))
-
-
-def _as_decimal(number: Decimal | Fraction) -> Decimal:
-    return number if isinstance(number, Decimal) else Decimal(number.numerator) / number.denominator
+    raise BeyondTiers
 
 
 def tier_of(tiers: Sequence[Tier], total: Exact) -> Tier:
@@ -133,7 +125,7 @@ def tier_of(tiers: Sequence[Tier], total: Exact) -> Tier:
     for tier in tiers:
         if tier.up_to is None or total <= tier.up_to:
             return tier
-    raise BeyondTiers(_given(tiers[-1].up_to))
+    raise BeyondTiers
 
 
 def packages(price: Price, start: Exact, quantity: Exact) -> int:
@@ -150,19 +142,40 @@ def _started(start: Exact, quantity: Exact, size: Decimal) -> int:
 
 def slices(price: Price, *, start: Exact, quantity: Exact) -> list[Slice]:
     """Return each tier that a graduated quantity passes through, for the working."""
+    if isinstance(start, Decimal) and isinstance(quantity, Decimal):
+        tiers = [(tier.up_to, tier.unit_price, tier.flat) for tier in price.tiers]
+        return _slices(price, tiers, start, start + quantity, Decimal(0))
+    fractions = [
+        (
+            None if tier.up_to is None else Fraction(tier.up_to),
+            Fraction(tier.unit_price),
+            Fraction(tier.flat),
+        )
+        for tier in price.tiers
+    ]
+    begin = Fraction(start)
+    return _slices(price, fractions, begin, begin + Fraction(quantity), Fraction())
+
+
+def _slices(
+    price: Price,
+    tiers: Sequence[tuple[Number | None, Number, Number]],
+    start: Number,
+    end: Number,
+    nought: Number,
+) -> list[Slice]:
     found: list[Slice] = []
-    end = Fraction(start) + Fraction(quantity)
-    above = Decimal(0)
-    for tier in price.tiers:
-        low = max(Fraction(start), Fraction(above))
-        high = end if tier.up_to is None else min(end, Fraction(tier.up_to))
+    above = nought
+    for tier, (up_to, unit_price, flat) in zip(price.tiers, tiers, strict=True):
+        low = max(start, above)
+        high = end if up_to is None else min(end, up_to)
         if high > low:
-            part = high - low
             # The flat amount belongs to whoever enters the tier first.
-            flat = tier.flat if low == Fraction(above) else Decimal(0)
-            amount = part * Fraction(tier.unit_price) + Fraction(flat)
-            found.append(Slice(above, tier.up_to, part, tier.unit_price, flat, amount))
-        if tier.up_to is None:
+            entered = low == above
+            amount = (high - low) * unit_price + (flat if entered else nought)
+            once = tier.flat if entered else Decimal(0)
+            found.append(Slice(above, tier.up_to, high - low, tier.unit_price, once, amount))
+        if up_to is None or up_to >= end:
             break
-        above = tier.up_to
+        above = up_to
     return found

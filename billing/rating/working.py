@@ -24,6 +24,44 @@ class Step(NamedTuple):
     values: tuple[Any, ...]
 
 
+class JointWalk:
+    """The one walk of a joint quantity, put into words once for all members of a pool."""
+
+    __slots__ = ("_said", "amount", "price", "quantity", "start")
+
+    def __init__(self, price: Price, start: Exact, quantity: Exact, amount: Exact) -> None:
+        self.price = price
+        self.start = start
+        self.quantity = quantity
+        self.amount = amount
+        self._said: dict[str, Any] | None = None
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, JointWalk) and self._values() == other._values()
+
+    def __hash__(self) -> int:
+        return hash(self._values())
+
+    def _values(self) -> tuple[Any, ...]:
+        return self.price, self.start, self.quantity, self.amount
+
+    def said(self) -> dict[str, Any]:
+        """Return figures and words of the walk; the caller must not change them."""
+        if self._said is None:
+            quantity, amount = self.quantity, self.amount
+            blended = divide(amount, quantity) if quantity else Decimal(0)
+            self._said = {
+                "quantity": exact_text(quantity),
+                "quantity_words": show_quantity(quantity),
+                "amount": exact_text(amount),
+                "amount_words": show_exact_pounds(amount),
+                "blended": exact_text(blended),
+                "blended_words": show_exact_pounds(blended),
+                "working": _price(self.price, self.start, quantity, quantity, amount, 0, 0),
+            }
+        return self._said
+
+
 def write_working(steps: tuple[Step, ...]) -> tuple[dict[str, Any], ...]:
     """Return the steps as JSON-ready objects: `step`, `text`, and every figure a string."""
     return tuple({"step": step.name} | _WRITERS[step.name](*step.values) for step in steps)
@@ -130,7 +168,7 @@ def _tiers(price: Price, start: Exact, quantity: Exact, comes_to: str) -> dict[s
         "start": exact_text(start),
         "tiers": [
             {
-                "above": plain(part.above),
+                "above": exact_text(part.above),
                 "up_to": None if part.up_to is None else plain(part.up_to),
                 "quantity": exact_text(part.quantity),
                 "unit_price": plain(part.unit_price),
@@ -146,35 +184,32 @@ def _share(
     scope: str,
     group: str | None,
     members: int,
-    price: Price,
-    start: Exact,
-    joint: Exact,
-    joint_amount: Exact,
+    walk: JointWalk,
     quantity: Exact,
     exact: Exact,
     alone: Exact,
 ) -> dict[str, Any]:
     who = "the national pool" if scope == "pool" else f"group {group}"
-    blended = divide(joint_amount, joint) if joint else Decimal(0)
-    walked = _price(price, start, joint, joint, joint_amount, 0, 0)
+    joint = walk.said()
     count = "1 account" if members == 1 else f"{members:,} accounts"
+    own = show_quantity(quantity)
+    share = divide(quantity, walk.quantity) * 100 if walk.quantity else Decimal(0)
     return {
-        "text": f"Together {count} of {who} used {show_quantity(joint)}, which come to "
-        f"{show_exact_pounds(joint_amount)}: {show_exact_pounds(blended)} a unit. Your "
-        f"{show_quantity(quantity)} are {show_exact_pounds(joint_amount)} × "
-        f"{show_quantity(quantity)} ÷ {show_quantity(joint)} = {show_exact_pounds(exact)}; "
-        f"alone they would have come to {show_exact_pounds(alone)}.",
+        "text": f"Together {count} of {who} used {joint['quantity_words']}, which come to "
+        f"{joint['amount_words']}: {joint['blended_words']} a unit. Your "
+        f"{own} are {joint['amount_words']} × {own} ÷ {joint['quantity_words']} = "
+        f"{show_exact_pounds(exact)}; alone they would have come to {show_exact_pounds(alone)}.",
         "scope": scope,
         "group": group,
         "members": str(members),
-        "joint_quantity": exact_text(joint),
-        "joint_amount": exact_text(joint_amount),
-        "blended_price": exact_text(blended),
+        "joint_quantity": joint["quantity"],
+        "joint_amount": joint["amount"],
+        "blended_price": joint["blended"],
         "quantity": exact_text(quantity),
-        "share_percent": exact_text(divide(quantity, joint) * 100 if joint else Decimal(0)),
+        "share_percent": exact_text(share),
         "amount": exact_text(exact),
         "alone": exact_text(alone),
-        "joint_working": walked,
+        "joint_working": joint["working"],
     }
 
 
