@@ -9,7 +9,10 @@ from metering.kit.columns import Base
 
 
 class UserRow(Base):
-    """A person. `password_hash` is null for those who sign in by OpenID Connect."""
+    """A person. `password_hash` is null for those who sign in by OpenID Connect.
+
+    Locked out or not follows from `sign_in_attempts`, so it is no column.
+    """
 
     __tablename__ = "users"
     __table_args__ = ({"info": {"citus": "local"}},)
@@ -19,10 +22,10 @@ class UserRow(Base):
     name: Mapped[str]
     password_hash: Mapped[str | None]
     must_change_password: Mapped[bool] = mapped_column(server_default="false")
+    password_changed_at: Mapped[datetime | None]
     oidc_subject: Mapped[str | None] = mapped_column(unique=True)
     created_at: Mapped[datetime]
     disabled_at: Mapped[datetime | None]
-    locked_until: Mapped[datetime | None]
 
 
 class UserRoleRow(Base):
@@ -56,6 +59,7 @@ class SignInAttemptRow(Base):
     __tablename__ = "sign_in_attempts"
     __table_args__ = (
         Index("ix_sign_in_attempts_email_at", "email", "at"),
+        Index("ix_sign_in_attempts_remote_address_at", "remote_address", "at"),
         {"info": {"citus": "local"}},
     )
 
