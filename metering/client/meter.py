@@ -20,7 +20,7 @@ from metering.client import events
 from metering.client.model import ManifestRefused, Options, Refused, Statistics, Trouble
 from metering.client.sender import Sender
 from metering.client.spool import Spool, spool_root
-from metering.client.transport import MANIFESTS_PATH, Key, Transport
+from metering.client.transport import MANIFESTS_PATH, Key, Transport, is_usable
 from metering.kit import clock as kit_clock
 from metering.kit.ids import uuid7
 from metering.periods import Month
@@ -61,7 +61,7 @@ class Meter:
         clock: gives the present instant as an aware datetime.
 
     Raises:
-        ValueError: `url` is no http(s) address, or `source` is empty.
+        ValueError: `url` is no http(s) address, or `key` or `source` is unusable.
     """
 
     def __init__(
@@ -81,6 +81,8 @@ class Meter:
         parts = urlsplit(url)
         if parts.scheme not in {"http", "https"} or not parts.hostname:
             raise ValueError(f"'{url}' is not an http or https address")
+        if isinstance(key, str) and not is_usable(key):
+            raise ValueError("the key is empty or no plain word")
         self._url = url.rstrip("/")
         self._key = key
         self._source = events.text(source, "source")

@@ -74,7 +74,8 @@ class Trouble:
         code: stable kebab-case word: `unreachable`, `http-503` or the code of the API's
             problem (key wrong, too many requests), `not-a-receipt`, `clock-skew`,
             `spool-refused` (kept in memory), `spool-unsynchronised`, `spool-unreadable`
-            (stays for the next start), `lost` (memory full too), `internal`.
+            (stays for the next start), `spool-damaged` (file kept aside), `lost` (memory full
+            too), `internal`.
         detail: one sentence.
         event: the CloudEvent that is lost, for `lost`.
     """

@@ -160,15 +160,16 @@ class Sender:
 
     def hold(self) -> None:
         """Stand still for a fork."""
+        # In this order, since `flush` notes the marks of the spool while it holds `_changed`.
+        self._changed.acquire()
         if self._spool is not None:
             self._spool.lock.acquire()
-        self._changed.acquire()
 
     def let_go(self) -> None:
         """Go on after `hold`."""
-        self._changed.release()
         if self._spool is not None:
             self._spool.lock.release()
+        self._changed.release()
 
     def abandon(self) -> None:
         """Close what a forked child inherited, without touching what it stands for."""
@@ -234,6 +235,9 @@ class Sender:
         except OSError as error:
             found = 0
             self._tell_once("spool-unreadable", str(error))
+        for path in spool.damage_found():
+            detail = f"{path} holds lines that cannot be read; it is kept as damaged-*"
+            self._tell(Trouble("spool-damaged", detail))
         with self._changed:
             self._recovered += found
             self._adopted = True

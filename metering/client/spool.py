@@ -18,6 +18,7 @@ import hashlib
 import os
 import re
 import threading
+import time
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -35,6 +36,8 @@ from metering.client.segments import (
 SEGMENT_BYTES = 4 * 1024 * 1024
 # A quiet service's only segment is renewed at this size once all of it is settled.
 RENEW_BYTES = 64 * 1024
+# After a refusal the disk is left in peace for so long, so that a full one does not slow the host.
+RETRY_SECONDS = 1.0
 
 
 def spool_root(directory: Path, *, url: str, source: str) -> Path:
@@ -76,7 +79,7 @@ class Lane:
         """Make a lane; it takes its visible name only once it is locked."""
         root.mkdir(mode=0o700, parents=True, exist_ok=True)
         hidden = root / f".{name}"
-        hidden.mkdir(mode=0o700)
+        hidden.mkdir(mode=0o700, exist_ok=True)
         lock = os.open(hidden / "lock", os.O_RDWR | os.O_CREAT, 0o600)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -151,6 +154,9 @@ class Spool:
         self._own = Chain()
         self._adopted = Chain()
         self._closed = False
+        self._damaged: list[Path] = []
+        self._refusal: OSError | None = None
+        self._retry_at = 0.0
 
     def append(self, payload: bytes) -> None:
         """Keep one event.
@@ -162,18 +168,31 @@ class Spool:
         with self.lock:
             if self._closed:
                 raise OSError(errno.EBADF, "the spool is closed")
-            if self._current is not None and self._current.size >= SEGMENT_BYTES:
-                self._seal()
-            current = self._current or self._begin()
-            line = write_line(current.next_ordinal, payload)
-            if self._bytes + len(line) > self._max_bytes:
-                raise SpoolFull(errno.EDQUOT, f"the spool holds its {self._max_bytes} bytes")
-            self._write(current, line)
-            current.next_ordinal += 1
-            current.size += len(line)
-            current.count += 1
-            self._bytes += len(line)
-            self._dirty = True
+            if self._refusal is not None:
+                if time.monotonic() < self._retry_at:
+                    raise OSError(self._refusal.errno, self._refusal.strerror)
+                self._refusal = None
+            try:
+                self._append(payload)
+            except SpoolFull:
+                raise
+            except OSError as error:
+                self._refusal, self._retry_at = error, time.monotonic() + RETRY_SECONDS
+                raise
+
+    def _append(self, payload: bytes) -> None:
+        if self._current is not None and self._current.size >= SEGMENT_BYTES:
+            self._seal()
+        current = self._current or self._begin()
+        line = write_line(current.next_ordinal, payload)
+        if self._bytes + len(line) > self._max_bytes:
+            raise SpoolFull(errno.EDQUOT, f"the spool holds its {self._max_bytes} bytes")
+        self._write(current, line)
+        current.next_ordinal += 1
+        current.size += len(line)
+        current.count += 1
+        self._bytes += len(line)
+        self._dirty = True
 
     def _write(self, current: Segment, line: bytes) -> None:
         try:
@@ -208,10 +227,12 @@ class Spool:
         if self._current is None:
             return
         segment, self._current = self._current, None
-        self._unsynced.append(self._descriptor)
-        self._descriptor = -1
         segment.sealed = True
-        self._remove_if_exhausted(segment)
+        if self._remove_if_exhausted(segment):
+            os.close(self._descriptor)
+        else:
+            self._unsynced.append(self._descriptor)
+        self._descriptor = -1
 
     def sync(self) -> None:
         """Bring to the disk what was appended; record() does not wait for it.
@@ -262,11 +283,21 @@ class Spool:
             with self.lock:
                 self._segments.add(segment)
                 self._bytes += segment.size
+                if segment.damaged:
+                    self._damaged.append(path)
                 if not self._remove_if_exhausted(segment):
                     self._adopted.add(segment)
             found += segment.count
         with self.lock:
             self._tidy_adopted(lane.path)
+        return found
+
+    def damage_found(self) -> list[Path]:
+        """Return, once, the adopted files that hold lines with a wrong checksum.
+
+        Their good events are sent; then they are kept as `damaged-*` in the source's folder.
+        """
+        found, self._damaged = self._damaged, []
         return found
 
     def take(self, *, limit: int, max_bytes: int) -> list[Entry]:

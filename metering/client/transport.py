@@ -90,6 +90,11 @@ class Again:
 Outcome = Receipt | Divide | Again
 
 
+def is_usable(key: str) -> bool:
+    """Return whether a key can stand in a header."""
+    return re.fullmatch(r"[\x21-\x7e]+", key) is not None
+
+
 class _Bearer(AuthBase):
     """Sets our header as an auth object, since requests would prefer a `.netrc` entry."""
 
@@ -144,6 +149,9 @@ class Transport:
             requests.RequestException: there was no whole answer.
         """
         key = self._key if isinstance(self._key, str) else self._key()
+        if not is_usable(key):
+            # Checked here because the library's own complaint would print the key.
+            raise requests.exceptions.InvalidHeader("the key is empty or no plain word")
         return self._session.post(
             self._url + path,
             data=body,

@@ -18,6 +18,8 @@ from tests.metering.client.fake_api import KEY, SOURCE, FakeApi, Fault
 
 Make = Callable[..., Meter]
 
+pytestmark = pytest.mark.faults
+
 HOST = """
 import sys
 from metering.client import Meter, Options
@@ -167,6 +169,39 @@ def test_forked_workers_each_deliver_their_own(
     assert api.duplicates == 0
 
 
+def test_forking_while_others_record_and_flush_never_hangs(
+    make_meter: Make, api: FakeApi, tmp_path: Path
+) -> None:
+    meter = make_meter(spool_dir=tmp_path)
+    ended = threading.Event()
+
+    def work() -> None:
+        while not ended.is_set():
+            meter.record("a", "RRK", 1)
+            meter.flush(0.001)
+
+    threads = [threading.Thread(target=work) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in range(30):
+            worker = os.fork()
+            if worker == 0:
+                meter.record("a", "RRK", 2)
+                os._exit(0)
+            os.waitpid(worker, 0)
+    finally:
+        ended.set()
+        for thread in threads:
+            thread.join()
+    assert meter.flush(5)
+    meter.close()
+    with_all = make_meter(spool_dir=tmp_path)
+    assert with_all.flush(5)
+    twos = [event for event in api.kept.values() if event["data"]["quantity"] == "2"]
+    assert len(twos) == 30
+
+
 def test_a_killed_workers_events_are_delivered_by_its_sibling(
     make_meter: Make, api: FakeApi, tmp_path: Path
 ) -> None:
@@ -216,6 +251,22 @@ def test_synchronising_each_event_works_too(make_meter: Make, api: FakeApi, tmp_
         meter.record("a", "RRK", 1)
     assert meter.flush(5)
     assert len(api.kept) == 5
+
+
+def test_a_damaged_spool_is_told(
+    make_meter: Make, api: FakeApi, reports: Reports, tmp_path: Path
+) -> None:
+    api.always = Fault(503)
+    meter = make_meter(spool_dir=tmp_path)
+    for number in range(3):
+        meter.record("a", "RRK", number)
+    meter.close(0)
+    (path,) = tmp_path.rglob("*.events")
+    path.write_bytes(path.read_bytes().replace(b'"1"', b'"7"'))
+    api.always = None
+    assert make_meter(spool_dir=tmp_path).flush(5)
+    assert [event["data"]["quantity"] for event in api.kept.values()] == ["0", "2"]
+    assert "spool-damaged" in reports.codes
 
 
 def test_another_sources_spool_is_left_alone(

@@ -348,6 +348,28 @@ def test_closing_is_bounded_while_the_api_is_down(make_meter: Make, api: FakeApi
     assert time.monotonic() - started < 1
 
 
+def test_an_unusable_key_is_never_printed(make_meter: Make, api: FakeApi, reports: Reports) -> None:
+    with pytest.raises(ValueError, match="no plain word") as caught:
+        make_meter(key="secret\n")
+    assert "secret" not in str(caught.value)
+    meter = make_meter(key=lambda: "secret\n")
+    meter.record("a", "RRK", 1)
+    eventually(lambda: reports.troubles)
+    assert "secret" not in str(reports)
+    assert api.requests == []
+
+
+def test_a_netrc_entry_does_not_replace_the_key(
+    make_meter: Make, api: FakeApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "netrc").write_text("default login someone password else\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    meter = make_meter()
+    meter.record("a", "RRK", 1)
+    assert meter.flush(5)
+    assert len(api.kept) == 1
+
+
 def test_an_address_that_is_none_is_refused() -> None:
     for url in ("metering.example.nhs.uk", "ftp://x/", "http://"):
         with pytest.raises(ValueError, match="not an http"):

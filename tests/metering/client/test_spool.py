@@ -4,6 +4,7 @@ import errno
 import os
 import shutil
 import tempfile
+import time
 from pathlib import Path
 from uuid import uuid4
 
@@ -37,6 +38,23 @@ def crash(opened: Spool) -> None:
 
 def files(root: Path, pattern: str = "*.events") -> list[Path]:
     return sorted(root.rglob(pattern))
+
+
+def test_a_disk_that_stays_full_costs_no_descriptors(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spool, "RETRY_SECONDS", 0)
+    opened = open_spool(tmp_path)
+    opened.append(b"before")
+    before = len(os.listdir("/proc/self/fd"))
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", lambda *_: 0)
+        for _ in range(50):
+            with pytest.raises(OSError, match="No space"):
+                opened.append(b"during")
+    assert len(os.listdir("/proc/self/fd")) <= before + 1
+    assert len(files(tmp_path)) == 1
+    opened.close()
 
 
 @given(st.binary(min_size=1, max_size=200).filter(lambda b: b"\n" not in b), st.integers(0, 10**12))
@@ -149,6 +167,9 @@ def test_a_full_disk_leaves_no_torn_line(tmp_path: Path, monkeypatch: pytest.Mon
         opened.append(b"during")
     assert caught.value.errno == errno.ENOSPC
     monkeypatch.setattr(os, "write", write)
+    with pytest.raises(OSError, match="No space"):
+        opened.append(b"too soon after")
+    monkeypatch.setattr(time, "monotonic", lambda: opened._retry_at)
     opened.append(b"after")
     crash(opened)
     again = open_spool(tmp_path)
@@ -166,6 +187,7 @@ def test_a_damaged_line_costs_itself_only_and_its_file_is_kept(tmp_path: Path) -
     path.write_bytes(path.read_bytes().replace(b"event 2", b"event 7"))
     second = open_spool(tmp_path)
     assert second.adopt() == 4
+    assert (second.damage_found(), second.damage_found()) == ([path], [])
     taken = take_all(second)
     assert payloads(taken) == [b"event 0", b"event 1", b"event 3", b"event 4"]
     second.settle(taken)
