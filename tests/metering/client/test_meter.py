@@ -109,6 +109,7 @@ def test_an_api_without_gzip_gets_plain_bodies(make_meter: Make, api: FakeApi) -
         Fault(400, body=b"<html>a proxy does not like this</html>"),
         Fault(200, body=b"<html>please sign in</html>"),
         Fault(200, body=b'{"received": 7, "accepted": 7, "events": []}'),
+        Fault(200, body=b'{"received": 7, "accepted": 1, "events": []}'),
         Fault(200, body=b'{"received": 1, "accepted": 0, "rejected": 1, "events": []}'),
         Fault(413, body=b"proxy says too large"),
     ],
@@ -210,6 +211,12 @@ def test_a_batch_that_is_too_large_is_divided(make_meter: Make, api: FakeApi) ->
     ids = [meter.record("a", "RRK", 1) for _ in range(40)]
     assert meter.flush(5)
     assert api.order == ids
+    before = len(api.requests)
+    for _ in range(10):
+        meter.record("a", "RRK", 1)
+    assert meter.flush(5)
+    # The lesson was kept: two requests and none refused.
+    assert len(api.requests) == before + 2
 
 
 def test_withdrawal_and_replacement_name_the_original(meter: Meter, api: FakeApi) -> None:

@@ -93,7 +93,8 @@ def test_what_is_left_is_adopted_once_and_removed_when_settled(tmp_path: Path) -
     first = open_spool(tmp_path)
     for number in range(10):
         first.append(b"%d" % number)
-    first.settle(first.take(limit=4, max_bytes=PLENTY))
+    first.settle(first.take(limit=3, max_bytes=PLENTY))
+    first.settle(first.take(limit=1, max_bytes=PLENTY))
     crash(first)
     second, third = open_spool(tmp_path), open_spool(tmp_path)
     assert second.adopt() == 6
