@@ -64,18 +64,21 @@ class _ExactDecimal(TypeDecorator[Decimal]):
 class Quantity(_ExactDecimal):
     """What was used: at most 9 decimal places, 38 digits in all."""
 
+    cache_ok = True
     digits, places = 38, 9
 
 
 class UnitPrice(_ExactDecimal):
     """Pounds a unit: at most 12 decimal places."""
 
+    cache_ok = True
     digits, places = 30, 12
 
 
 class Pounds(_ExactDecimal):
     """Pounds and pence: exactly 2 decimal places."""
 
+    cache_ok = True
     digits, places = 18, 2
 
 
