@@ -2,10 +2,12 @@
 
 import itertools
 from collections.abc import Mapping
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
+from uuid import uuid4
 
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from billing.accounts import operations as accounts
@@ -13,8 +15,13 @@ from billing.accounts.tables import AccountRow, AgreementRow
 from billing.tariffs import operations as tariffs
 from billing.tariffs import queries as tariff_queries
 from billing.tariffs.tables import TariffVersionRow
+from metering.events.tables import event_keys, usage_events
 from metering.meters import operations as meters
+from metering.meters import queries as meter_queries
 from metering.organisations import operations as organisations
+from metering.organisations.queries import by_ods_code
+from metering.periods import london, london_day, london_midnight
+from metering.readings.tables import WHOLE_DAY, ReadingRow
 from metering.sources import operations as sources
 
 NOW = datetime(2026, 4, 1, 9, 0, tzinfo=UTC)
@@ -160,3 +167,73 @@ def agreement(
 def pounds(text: str) -> Decimal:
     """Read an amount as people write it: `1,234.50`."""
     return Decimal(text.replace(",", ""))
+
+
+def usage(
+    session: Session,
+    *,
+    code: str = "RRK",
+    quantity: str = "1",
+    at: datetime | date = date(2026, 4, 15),
+    meter: str = "studies-archived",
+    dimensions: Mapping[str, str] | None = None,
+    received_at: datetime | None = None,
+) -> None:
+    """Record one event and add it to its reading, as ingest and roll-up do.
+
+    Args:
+        quantity: negative for a withdrawal.
+        at: an instant, or noon of a London date.
+    """
+    moment = at if isinstance(at, datetime) else london_midnight(at) + timedelta(hours=12)
+    counted = meter_queries.by_code(session, code=meter)
+    subject = by_ods_code(session, ods_code=code)
+    dimension_set = meters.dimension_set_id(session, dimensions=dimensions or {})
+    day = london_day(moment)
+    received = received_at or datetime(2026, 4, 30, next(_numbers) % 24, tzinfo=UTC)
+    event_key = uuid4()
+    session.execute(
+        event_keys.insert(),
+        {
+            "source_id": counted.source_id,
+            "event_key": event_key,
+            "fingerprint": event_key,
+            "occurred_at": moment,
+        },
+    )
+    session.execute(
+        usage_events.insert(),
+        {
+            "period_month": day.replace(day=1),
+            "subject_id": subject.id,
+            "source_id": counted.source_id,
+            "meter_id": counted.id,
+            "dimension_set_id": dimension_set,
+            "kind": 1 if quantity.startswith("-") else 0,
+            "event_key": event_key,
+            "occurred_at": moment,
+            "received_at": received,
+            "quantity": Decimal(quantity),
+            "batch_id": event_key,
+        },
+    )
+    reading = insert(ReadingRow).values(
+        subject_id=subject.id,
+        meter_id=counted.id,
+        used_on=day,
+        dimension_set_id=dimension_set,
+        hour=london(moment).hour if counted.resolution == "hour" else WHOLE_DAY,
+        quantity=Decimal(quantity),
+        event_count=1,
+        updated_at=received,
+    )
+    session.execute(
+        reading.on_conflict_do_update(
+            index_elements=["subject_id", "meter_id", "used_on", "dimension_set_id", "hour"],
+            set_={
+                "quantity": ReadingRow.quantity + reading.excluded.quantity,
+                "event_count": ReadingRow.event_count + 1,
+                "updated_at": reading.excluded.updated_at,
+            },
+        )
+    )

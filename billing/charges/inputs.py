@@ -1,0 +1,252 @@
+"""What the rating of a month is worked out from, read from the database."""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from billing.accounts import queries as accounts
+from billing.accounts.tables import AgreementRow
+from billing.charges.model import digest, read_fraction, read_position
+from billing.charges.tables import MonthRatingRow, PoolShareRow, PoolTotalRow, RatingRow
+from billing.rating.model import (
+    Agreement,
+    Commitment,
+    DatedTariff,
+    Days,
+    FrozenPool,
+    FrozenShare,
+    GroupMembership,
+    LocalTerms,
+    Position,
+    Usage,
+)
+from billing.tariffs import queries as tariffs
+from billing.tariffs.model import parse_prices
+from metering.kit.errors import Refusal
+from metering.periods import Month
+from metering.readings.month_totals import month_signatures, month_totals
+
+
+@dataclass(frozen=True, kw_only=True)
+class MonthInputs:
+    """Everything but the usage that a month's rating depends on.
+
+    Attributes:
+        versions: approved versions in force in the month.
+        version_ids: id by tariff code and version name.
+        agreements: by ODS code.
+        account_ids: account id by ODS code.
+        signatures: of the readings, by ODS code.
+        history: positions after the month before; empty in April.
+        frozen: blended prices of a closed month.
+        is_frozen: whether the month is closed.
+        terms_fault: ODS codes whose local terms cannot be read, with the reason.
+    """
+
+    month: Month
+    versions: tuple[DatedTariff, ...]
+    version_ids: dict[tuple[str, str], str]
+    agreements: dict[str, list[Agreement]]
+    account_ids: dict[str, str]
+    organisation_ids: dict[str, int]
+    signatures: dict[str, str]
+    history: tuple[Position, ...]
+    frozen: tuple[FrozenPool, ...]
+    is_frozen: bool
+    terms_faults: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def cuts(self) -> list[date]:
+        """London dates in the month on which something that prices depend on changes."""
+        days: set[date | None] = set()
+        for version in self.versions:
+            days |= {version.tariff.effective_from, version.ends_on}
+        for agreements in self.agreements.values():
+            for agreement in agreements:
+                days |= {agreement.starts_on, agreement.ends_on}
+        return sorted(
+            day
+            for day in days
+            if day is not None and self.month.first_day < day < self.month.end_day
+        )
+
+    def account_fingerprints(self) -> dict[str, str]:
+        """Return, by ODS code, a text that changes when an account's own inputs do."""
+        versions = digest(
+            *(
+                f"{self.version_ids[item.tariff.code, item.tariff.version]}/{item.ends_on}"
+                for item in self.versions
+            )
+        )
+        positions: dict[str, list[str]] = {}
+        for position in self.history:
+            if position.account is not None:
+                positions.setdefault(position.account, []).append(repr(position))
+        return {
+            code: digest(
+                versions,
+                self.signatures.get(code, ""),
+                *(repr(item) for item in self.agreements.get(code, ())),
+                *sorted(positions.get(code, ())),
+            )
+            for code in {*self.agreements, *self.signatures}
+        }
+
+    def fingerprint(self, account_fingerprints: dict[str, str]) -> str:
+        """Return a text that changes when anything of the month does."""
+        joint = sorted(repr(item) for item in self.history if item.account is None)
+        return digest(
+            *(f"{code} {account_fingerprints[code]}" for code in sorted(account_fingerprints)),
+            *joint,
+        )
+
+
+def load_inputs(session: Session, *, month: Month) -> MonthInputs:
+    """Read what a month's rating depends on; readings' signatures before readings."""
+    signatures = month_signatures(session, month=month)
+    payers = accounts.payers(session)
+    code_of = {payer.account.id: payer.ods_code for payer in payers}
+    versions = tariffs.in_force(session, from_day=month.first_day, to_day=month.end_day)
+    agreements: dict[str, list[Agreement]] = {}
+    faults: dict[str, str] = {}
+    for row in accounts.agreements(session, from_day=month.first_day, to_day=month.end_day):
+        code = code_of[row.account_id]
+        try:
+            agreements.setdefault(code, []).append(_agreement(row, code))
+        except (ValueError, KeyError, TypeError, ArithmeticError, Refusal) as error:
+            faults[code] = f"The terms of agreement {row.id} cannot be read: {error}"
+    frozen_at = session.scalar(
+        select(MonthRatingRow.frozen_at).where(MonthRatingRow.month == month.first_day)
+    )
+    return MonthInputs(
+        month=month,
+        versions=tuple(DatedTariff(item.tariff, item.effective_to) for item in versions),
+        version_ids={(item.tariff.code, item.tariff.version): item.id for item in versions},
+        agreements=agreements,
+        account_ids={payer.ods_code: payer.account.id for payer in payers},
+        organisation_ids={payer.ods_code: payer.organisation_id for payer in payers},
+        signatures=signatures,
+        history=() if month.financial_month == 1 else _history(session, month.previous, code_of),
+        frozen=() if frozen_at is None else _frozen(session, month, code_of),
+        is_frozen=frozen_at is not None,
+        terms_faults=faults,
+    )
+
+
+def load_usage(
+    session: Session, *, inputs: MonthInputs, codes: Sequence[str] | None = None
+) -> list[Usage]:
+    """Read the month's usage, of the given ODS codes or of everyone."""
+    ids = None if codes is None else [inputs.organisation_ids[code] for code in codes]
+    return [
+        Usage(
+            account=total.ods_code,
+            meter=total.meter,
+            quantity=total.quantity,
+            day=total.day,
+            dimensions=total.dimensions,
+            hour=total.hour,
+        )
+        for total in month_totals(
+            session, month=inputs.month, cuts=inputs.cuts, organisation_ids=ids
+        )
+    ]
+
+
+def _agreement(row: AgreementRow, code: str) -> Agreement:
+    days = Days(row.starts_on, row.ends_on)
+    return Agreement(
+        account=code,
+        tariff=row.tariff_code,
+        starts_on=row.starts_on,
+        ends_on=row.ends_on,
+        pool=(days,) if row.pooled else (),
+        groups=() if row.group_code is None else (GroupMembership(row.group_code, days),),
+        terms=_terms(row, days),
+    )
+
+
+def _terms(row: AgreementRow, days: Days) -> tuple[LocalTerms, ...]:
+    said: dict[str, Any] = row.terms
+    if not said:
+        return ()
+    commitment = said.get("commitment")
+    discount = said.get("discount_percent")
+    return (
+        LocalTerms(
+            code=said.get("code", row.id),
+            days=days,
+            prices=parse_prices(said["prices"]) if said.get("prices") else (),
+            discount_percent=None if discount is None else Decimal(discount),
+            commitment=None
+            if commitment is None
+            else Commitment(Decimal(commitment["amount"]), commitment.get("per", "month")),
+            group=row.group_code if said.get("shared") else None,
+        ),
+    )
+
+
+def _history(session: Session, month: Month, code_of: dict[str, str]) -> tuple[Position, ...]:
+    found: list[Position] = []
+    joint = session.scalar(
+        select(MonthRatingRow.positions).where(MonthRatingRow.month == month.first_day)
+    )
+    found.extend(read_position(said, account=None) for said in joint or ())
+    rows = session.execute(
+        select(RatingRow.account_id, RatingRow.positions).where(
+            RatingRow.month == month.first_day, RatingRow.positions != json.loads("[]")
+        )
+    )
+    for account_id, positions in rows:
+        found.extend(read_position(said, account=code_of[account_id]) for said in positions)
+    return tuple(found)
+
+
+def _frozen(session: Session, month: Month, code_of: dict[str, str]) -> tuple[FrozenPool, ...]:
+    shares: dict[tuple[str, ...], dict[str, FrozenShare]] = {}
+    for row in session.scalars(select(PoolShareRow).where(PoolShareRow.month == month.first_day)):
+        shares.setdefault(_key(row), {})[code_of[row.account_id]] = FrozenShare(
+            read_fraction(row.exact), row.amount
+        )
+    rows = session.scalars(
+        select(PoolTotalRow).where(
+            PoolTotalRow.month == month.first_day, PoolTotalRow.frozen_at.is_not(None)
+        )
+    ).all()
+    names = {
+        row.id: (row.tariff_code, row.version)
+        for row in tariffs.versions_by_id(session, ids={row.version_id for row in rows})
+    }
+    return tuple(
+        FrozenPool(
+            tariff=names[row.version_id][0],
+            version=names[row.version_id][1],
+            price_key=row.price_key,
+            scope="pool" if row.scope == "pool" else "group",
+            group=row.group_code or None,
+            terms=row.terms_code or None,
+            blended_price=read_fraction(row.blended_fraction),
+            shares=shares.get(_key(row), {}),
+        )
+        for row in rows
+        if row.blended_fraction is not None
+    )
+
+
+def _key(row: PoolShareRow | PoolTotalRow) -> tuple[str, ...]:
+    return (row.version_id, row.price_key, row.scope, row.group_code, row.terms_code)
+
+
+def quantities(usage: Iterable[Usage]) -> dict[tuple[str, str], Decimal]:
+    """Return what was used by ODS code and meter."""
+    found: dict[tuple[str, str], Decimal] = {}
+    for item in usage:
+        key = (item.account, item.meter)
+        found[key] = found.get(key, Decimal(0)) + item.quantity
+    return found

@@ -1,0 +1,80 @@
+"""Reads of charges, pool totals and what is parked."""
+
+from collections.abc import Collection, Sequence
+from datetime import date
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from billing.charges.tables import ChargeRow, MonthRatingRow, ParkedUsageRow, PoolTotalRow
+from metering.periods import Month
+
+
+def charges(session: Session, *, account_id: str, month: Month) -> Sequence[ChargeRow]:
+    """Return an account's charges of a month, by tariff, price and days."""
+    return session.scalars(
+        select(ChargeRow)
+        .where(ChargeRow.account_id == account_id, ChargeRow.month == month.first_day)
+        .order_by(
+            ChargeRow.tariff_code,
+            ChargeRow.first_on,
+            ChargeRow.label,
+            ChargeRow.price_key,
+            ChargeRow.id,
+        )
+    ).all()
+
+
+def charges_between(
+    session: Session, *, account_id: str, first: Month, last: Month
+) -> Sequence[ChargeRow]:
+    """Return an account's charges of the months from `first` to `last`."""
+    return session.scalars(
+        select(ChargeRow)
+        .where(
+            ChargeRow.account_id == account_id,
+            ChargeRow.month >= first.first_day,
+            ChargeRow.month <= last.first_day,
+        )
+        .order_by(
+            ChargeRow.month,
+            ChargeRow.tariff_code,
+            ChargeRow.first_on,
+            ChargeRow.label,
+            ChargeRow.price_key,
+            ChargeRow.id,
+        )
+    ).all()
+
+
+def pool_totals(session: Session, *, month: Month) -> Sequence[PoolTotalRow]:
+    """Return the shared prices' totals of a month."""
+    return session.scalars(
+        select(PoolTotalRow)
+        .where(PoolTotalRow.month == month.first_day)
+        .order_by(PoolTotalRow.version_id, PoolTotalRow.price_key, PoolTotalRow.group_code)
+    ).all()
+
+
+def parked(
+    session: Session, *, month: Month | None = None, account_id: str | None = None
+) -> Sequence[ParkedUsageRow]:
+    """Return usage that could not be rated, longest waiting first."""
+    statement = select(ParkedUsageRow).order_by(ParkedUsageRow.parked_at, ParkedUsageRow.id)
+    if month is not None:
+        statement = statement.where(ParkedUsageRow.month == month.first_day)
+    if account_id is not None:
+        statement = statement.where(ParkedUsageRow.account_id == account_id)
+    return session.scalars(statement).all()
+
+
+def frozen_months(session: Session, *, months: Collection[Month]) -> set[date]:
+    """Return the first days of those months whose pools are frozen."""
+    return set(
+        session.scalars(
+            select(MonthRatingRow.month).where(
+                MonthRatingRow.month.in_([month.first_day for month in months]),
+                MonthRatingRow.frozen_at.is_not(None),
+            )
+        )
+    )
