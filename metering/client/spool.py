@@ -13,7 +13,6 @@ at once, and a power cut from the next `sync` on. POSIX only.
 """
 
 import errno
-import fcntl
 import hashlib
 import os
 import re
@@ -23,6 +22,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
+from metering.client.lanes import Lane, sync_folders
 from metering.client.segments import (
     Chain,
     Entry,
@@ -61,65 +61,6 @@ class SetAside(Exception):
     def __init__(self, count: int, detail: str) -> None:
         super().__init__(detail)
         self.count = count
-
-
-class Lane:
-    """One process's folder of segments, locked for as long as it is held.
-
-    Raises:
-        OSError: the folder cannot be made.
-    """
-
-    def __init__(self, path: Path, lock: int) -> None:
-        self.path = path
-        self._lock = lock
-
-    @classmethod
-    def create(cls, root: Path, name: str) -> "Lane":
-        """Make a lane; it takes its visible name only once it is locked."""
-        root.mkdir(mode=0o700, parents=True, exist_ok=True)
-        hidden = root / f".{name}"
-        hidden.mkdir(mode=0o700, exist_ok=True)
-        lock = os.open(hidden / "lock", os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            hidden.rename(root / name)
-        except OSError:
-            os.close(lock)
-            raise
-        return cls(root / name, lock)
-
-    @classmethod
-    def adopt(cls, path: Path) -> "Lane | None":
-        """Take the lane of a process that is gone, None where it lives or has been tidied."""
-        try:
-            lock = os.open(path / "lock", os.O_RDWR)
-        except OSError:
-            return None
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            os.close(lock)
-            return None
-        return cls(path, lock)
-
-    def segment_paths(self) -> list[Path]:
-        """Return the files of events, oldest first."""
-        return sorted(self.path.glob("*.events"))
-
-    def tidy(self) -> None:
-        """Remove the folder if no event is left in it."""
-        if self.segment_paths():
-            return
-        with suppress(OSError):
-            for left in self.path.glob("*.done"):
-                left.unlink()
-            (self.path / "lock").unlink(missing_ok=True)
-            self.path.rmdir()
-
-    def release(self) -> None:
-        """Let others adopt the lane."""
-        os.close(self._lock)
 
 
 class Spool:
@@ -220,7 +161,7 @@ class Spool:
         self._own.add(self._current)
         self._new_names = True
         if self._sync_each:
-            _sync_folders(self._lane.path, self._root)
+            sync_folders(self._lane.path, self._root)
         return self._current
 
     def _seal(self) -> None:
@@ -254,7 +195,7 @@ class Spool:
             for descriptor in descriptors:
                 os.close(descriptor)
         if new_names and lane is not None:
-            _sync_folders(lane.path, self._root)
+            sync_folders(lane.path, self._root)
 
     def adopt(self) -> int:
         """Take over what ended processes left and return the number of events to send."""
@@ -414,12 +355,3 @@ class Spool:
             if lane is not None:
                 lane.release()
         self._adopted_lanes = {}
-
-
-def _sync_folders(*folders: Path) -> None:
-    for folder in folders:
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
