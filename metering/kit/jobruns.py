@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from datetime import datetime, time, timedelta
 from typing import Protocol
 
-from sqlalchemy import Connection, func, select, text, update
-from sqlalchemy.dialects.postgresql import distinct_on
+from sqlalchemy import Connection, and_, cast, delete, func, or_, select, text, update
+from sqlalchemy.dialects.postgresql import JSONPATH, distinct_on
 from sqlalchemy.orm import Session
 
 from metering.kit.clock import Clock
@@ -264,6 +264,42 @@ def recent_runs(session: Session, *, job: str | None = None, limit: int = 50) ->
     if job is not None:
         statement = statement.where(JobRunRow.job == job)
     return [_job_run(row) for row in session.scalars(statement)]
+
+
+def forget(session: Session, *, before: datetime, idle_before: datetime) -> int:
+    """Delete runs begun before `before`, and successes that counted nothing before `idle_before`.
+
+    The latest success of each job stays: a new leader asks when that was.
+
+    Returns:
+        How many were deleted.
+    """
+    idle = ~func.jsonb_path_exists(JobRunRow.counts, cast("$.* ? (@ != 0)", JSONPATH))
+    latest = (
+        select(func.max(JobRunRow.id))
+        .where(JobRunRow.outcome == "succeeded")
+        .group_by(JobRunRow.job)
+        .scalar_subquery()
+    )
+    return len(
+        session.execute(
+            delete(JobRunRow)
+            .where(
+                or_(
+                    JobRunRow.started_at < before,
+                    and_(
+                        JobRunRow.started_at < idle_before,
+                        JobRunRow.outcome == "succeeded",
+                        idle,
+                    ),
+                ),
+                JobRunRow.outcome != "running",
+                JobRunRow.id.not_in(latest),
+            )
+            .returning(JobRunRow.id)
+            .execution_options(synchronize_session=False)
+        ).all()
+    )
 
 
 def _job_run(row: JobRunRow) -> JobRun:

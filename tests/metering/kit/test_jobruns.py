@@ -116,6 +116,31 @@ def test_an_interrupt_is_recorded_and_passed_on(database: Database) -> None:
         assert jobruns.last_runs(session)["count-things"].outcome == "abandoned"
 
 
+def test_old_and_idle_runs_are_forgotten_but_never_the_latest_success(database: Database) -> None:
+    def idle(database: Database, *, now: datetime) -> Mapping[str, int]:
+        return {"seen": 0}
+
+    def ran(work: jobruns.Work, name: str, days_ago: int) -> str:
+        at = NOW - timedelta(days=days_ago)
+        return run_job(database, job(work, name), clock=lambda: at, started_by="cli").id
+
+    ran(count_two, "old", 100)
+    ran(idle, "idle", 5)
+    kept = {
+        ran(count_two, "old", 99),
+        ran(count_two, "idle", 5),
+        ran(idle, "idle", 1),
+        ran(fail, "broken", 5),
+    }
+    with database.transaction() as session:
+        forgotten = jobruns.forget(
+            session, before=NOW - timedelta(days=90), idle_before=NOW - timedelta(days=2)
+        )
+    with database.snapshot() as session:
+        assert {made.id for made in jobruns.recent_runs(session)} == kept
+    assert forgotten == 2
+
+
 @pytest.mark.parametrize(
     ("schedule", "words"),
     [

@@ -1,0 +1,5 @@
+"""`python -m billing.cli` is `paygo`."""
+
+from billing.cli.root import main
+
+main()

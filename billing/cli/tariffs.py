@@ -1,0 +1,213 @@
+"""`paygo tariff` and `paygo estimate`."""
+
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from billing.cli.context import MONTH, PRINCIPAL, opened_database, print_json, print_table
+from billing.rating.estimate import estimate as rate_estimate
+from billing.tariffs import operations, queries
+from billing.tariffs.files import load_document
+from billing.tariffs.parsing import parse_tariff
+from billing.tariffs.terms import Tariff
+from metering.kit.clock import now
+from metering.kit.errors import Malformed
+from metering.periods import Month, london_day
+
+FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+class FileNotText(Malformed):
+    """A file that should hold YAML or JSON is not UTF-8 text."""
+
+    code = "file-not-text"
+    title = "The file is not text"
+
+
+def read_document(file: Path) -> Any:
+    """Return the YAML or JSON document in a file.
+
+    Raises:
+        FileNotText, TariffUnreadable: it holds something else.
+    """
+    try:
+        return load_document(file.read_text(encoding="utf-8"))
+    except UnicodeDecodeError:
+        raise FileNotText(f"{file} is not UTF-8 text.") from None
+
+
+def read_tariff(file: Path) -> Tariff:
+    """Return the tariff in a file.
+
+    Raises:
+        FileNotText, TariffUnreadable, TariffRefused: with every fault.
+    """
+    return parse_tariff(read_document(file))
+
+
+@click.group()
+def tariff() -> None:
+    """Check, import, export and list tariffs."""
+
+
+@tariff.command()
+@click.argument("file", type=FILE)
+def check(file: Path) -> None:
+    """Say whether FILE is a tariff that paygo takes; list every fault.
+
+    \b
+    Example:
+      paygo tariff check imaging-archive.yaml
+    """
+    read = read_tariff(file)
+    click.echo(
+        f"{read.code} {read.version}: {len(read.prices)} prices for"
+        f" {', '.join(sorted(read.meters)) or 'no meter'}, from {read.effective_from}, in order."
+    )
+
+
+_who = click.option(
+    "--as", "who", required=True, help="Who acts, for the audit trail: an email address."
+)
+
+
+@tariff.command("import")
+@click.argument("file", type=FILE)
+@_who
+@click.option("--submit", is_flag=True, help="Submit it for approval at once.")
+def import_(file: Path, who: str, submit: bool) -> None:
+    """Keep the tariff in FILE as a draft version, or replace the draft of that name.
+
+    \b
+    Example:
+      paygo tariff import imaging-archive.yaml --as ann@nhs.example --submit
+    """
+    with opened_database() as database, database.transaction() as session:
+        row = operations.draft_version(
+            session, document=read_document(file), principal=_principal(who), now=now()
+        )
+        if submit:
+            operations.submit_version(
+                session, version_id=row.id, principal=_principal(who), now=now()
+            )
+    click.echo(f"{row.tariff_code} {row.version} is {row.status}: {row.id}")
+
+
+@tariff.command()
+@click.argument("version_id")
+@_who
+@click.option("--reason", help="Needed where it changes months that are invoiced.")
+def approve(version_id: str, who: str, reason: str | None) -> None:
+    """Approve a submitted version; somebody other than its author must.
+
+    \b
+    Example:
+      paygo tariff approve tv_01J8ZQ0Q6W3V5T7Y9A1C3E5G7J --as bob@nhs.example
+    """
+    with opened_database() as database, database.transaction() as session:
+        row = operations.approve_version(
+            session, version_id=version_id, principal=_principal(who), now=now(), reason=reason
+        )
+    click.echo(f"{row.tariff_code} {row.version} holds from {row.effective_from}.")
+
+
+@tariff.command()
+@click.argument("version_id")
+def export(version_id: str) -> None:
+    """Print a version as the file that 'paygo tariff import' reads.
+
+    \b
+    Example:
+      paygo tariff export tv_01J8ZQ0Q6W3V5T7Y9A1C3E5G7J > imaging-archive.yaml
+    """
+    with opened_database() as database, database.snapshot() as session:
+        click.echo(operations.export_tariff(session, version_id=version_id), nl=False)
+
+
+@tariff.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def list_versions(as_json: bool) -> None:
+    """List every tariff with its versions.
+
+    \b
+    Example:
+      paygo tariff list
+    """
+    today = london_day(now())
+    with opened_database() as database, database.snapshot() as session:
+        rows = [
+            (
+                row.code,
+                version.version,
+                str(version.effective_from),
+                str(version.effective_to or ""),
+                str(queries.standing(version, today=today)),
+                version.id,
+            )
+            for row in queries.tariffs(session)
+            for version in queries.versions(session, tariff_code=row.code)
+        ]
+    columns = ("Tariff", "Version", "From", "To", "Standing", "Id")
+    if as_json:
+        print_json([dict(zip(map(str.lower, columns), row, strict=True)) for row in rows])
+    else:
+        print_table(columns, rows)
+
+
+def _principal(who: str) -> str:
+    return f"{PRINCIPAL}:{who}"
+
+
+@click.command()
+@click.argument("tariff_file", metavar="TARIFF", type=FILE)
+@click.argument("usage_file", metavar="USAGE", type=FILE)
+@click.option(
+    "--month", type=MONTH, help="London month of usage without 'at'; else the present one."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON with the whole working.")
+def estimate(tariff_file: Path, usage_file: Path, month: Month | None, as_json: bool) -> None:
+    """Price supposed USAGE on a TARIFF, with the working, by the code that invoices.
+
+    USAGE is a JSON or YAML list of {organisation, meter, quantity, dimensions, at}.
+    No database is needed.
+
+    \b
+    Examples:
+      paygo estimate imaging-archive.yaml usage.json --month 2026-10
+      paygo estimate imaging-archive.yaml usage.json --json
+    """
+    usage = read_document(usage_file)
+    priced = rate_estimate(
+        read_tariff(tariff_file), usage, month=month or _month_of(usage) or Month.of(now())
+    )
+    if as_json:
+        print_json(priced)
+        return
+    print_table(
+        ("Organisation", "Meter", "Price", "Quantity>", "Amount>"),
+        [
+            (
+                charge["organisation"],
+                charge["meter"] or "",
+                charge["price"],
+                charge["quantity"],
+                f"£{charge['amount']}",
+            )
+            for charge in priced["charges"]
+        ],
+    )
+    click.echo(f"Total before VAT: £{priced['total']}")
+    for parked in priced.get("parked", []):
+        click.echo(f"Not priced: {parked['detail']}", err=True)
+
+
+def _month_of(usage: Any) -> Month | None:
+    """Return the London month of the first `at`, None where there is none to read."""
+    for item in usage if isinstance(usage, list) else ():
+        try:
+            return Month.of(datetime.fromisoformat(item["at"]))
+        except (TypeError, KeyError, ValueError):
+            continue
+    return None

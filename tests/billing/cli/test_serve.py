@@ -1,0 +1,116 @@
+"""`paygo serve` starts everything, and leaves no process behind, however it ends."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import requests
+
+SECRET = "a-secret-for-the-tests-of-paygo-serve-only"
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def descendants(parent: int) -> set[int]:
+    """Return the ids of all processes below `parent`."""
+    parents = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            fields = (folder / "stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        parents[int(folder.name)] = int(fields[1])
+    found = {parent}
+    while more := {pid for pid, above in parents.items() if above in found} - found:
+        found |= more
+    return found - {parent}
+
+
+def alive(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state != "Z"
+
+
+def wait_for(condition: Callable[[], bool], *, seconds: float = 20) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.1)
+
+
+def answers(port: int) -> bool:
+    try:
+        return requests.get(f"http://127.0.0.1:{port}/sign-in", timeout=5).status_code == 200
+    except requests.RequestException:
+        return False
+
+
+@contextmanager
+def serving(url: str, *words: str) -> Iterator[tuple["subprocess.Popen[bytes]", int]]:
+    port = free_port()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "billing.cli", "serve", "--port", str(port), *words],
+        env={**os.environ, "DATABASE_URL": url, "PAYGO_SECRET_KEY": SECRET},
+        stderr=subprocess.DEVNULL,
+    )
+    below: set[int] = set()
+    try:
+        wait_for(lambda: answers(port))
+        below = descendants(process.pid)
+        yield process, port
+    finally:
+        process.kill()
+        process.wait()
+        for pid in below:
+            if alive(pid):
+                os.kill(pid, signal.SIGKILL)
+
+
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_no_process_outlives_serve(database_url: str, ending: signal.Signals) -> None:
+    with serving(database_url, "--with-scheduler") as (process, _):
+        below = descendants(process.pid)
+        assert len(below) >= 4  # the web server, its workers and the scheduler
+        process.send_signal(ending)
+        assert process.wait(timeout=30) == (-9 if ending is signal.SIGKILL else 0)
+        wait_for(lambda: not any(map(alive, below)))
+
+
+def test_a_web_server_that_is_killed_comes_back(database_url: str) -> None:
+    with serving(database_url) as (process, port):
+        before = descendants(process.pid)
+        for pid in before:
+            if alive(pid):
+                os.kill(pid, signal.SIGKILL)
+        wait_for(lambda: answers(port))
+        assert not before & descendants(process.pid)
+
+
+def test_a_taken_port_is_refused_in_a_sentence(database_url: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        answer = subprocess.run(
+            [sys.executable, "-m", "billing.cli", "serve", "--port", str(port)],
+            env={**os.environ, "DATABASE_URL": database_url, "PAYGO_SECRET_KEY": SECRET},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert answer.returncode == 1
+    assert answer.stderr.startswith(f"paygo cannot listen on 127.0.0.1 port {port} ")
