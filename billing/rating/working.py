@@ -308,8 +308,11 @@ def _round(exact: Exact, amount: Decimal, rule: str) -> dict[str, Any]:
         "together": "to the penny, so that all members' shares add up to the joint amount",
         "frozen": "to the penny, on top of what was charged when the month was closed",
     }[rule]
+    text = f"{show_exact_pounds(exact)} is {show_pounds(amount)} {how}."
+    if exact == amount:
+        text = f"{show_pounds(amount)} exactly: nothing to round."
     return {
-        "text": f"{show_exact_pounds(exact)} is {show_pounds(amount)} {how}.",
+        "text": text,
         "rule": rule,
         "exact": exact_text(exact),
         "amount": f"{amount:.2f}",
