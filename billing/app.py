@@ -8,6 +8,7 @@ from collections.abc import Callable
 from flask import Flask
 from flask_wtf.csrf import CSRFError, CSRFProtect
 
+from billing.access import user_views
 from billing.access import views as access
 from billing.access.model import ABSOLUTE_LIMIT, ClaimNames, Role
 from billing.access.oidc import Provider, register_oidc
@@ -29,6 +30,7 @@ REGISTRATIONS: tuple[Callable[[Flask], None], ...] = (
     help_pages.register,
     portal.register,
     console.register,
+    user_views.register,
 )
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from flask import Flask, Response, current_app, redirect, render_template, request, url_for
+from flask import Flask, Response, current_app, flash, redirect, render_template, request, url_for
 from jinja2 import ChainableUndefined, ChoiceLoader, PackageLoader
 from markupsafe import Markup
 
@@ -28,6 +28,10 @@ from metering.periods import Month, london, show_date
 STATIC = Path(__file__).parent / "static"
 _YEAR = 365 * 24 * 60 * 60
 _NAVIGATION = "paygo_navigation"
+# Whoever may open both starts in the first.
+AREAS = ("console", "portal")
+# The sign-in page needs no further word about these.
+_EXPECTED_401 = {"not-signed-in", "session-ended"}
 
 
 @dataclass(frozen=True)
@@ -119,23 +123,34 @@ def _may_open(item: NavigationItem) -> bool:
 def navigation() -> dict[str, tuple[NavigationLink, ...]]:
     """Return the header's links that whoever is signed in may open, by area."""
     items: list[NavigationItem] = current_app.extensions.get(_NAVIGATION, [])
-    here = request.endpoint or ""
-    found: dict[str, tuple[NavigationLink, ...]] = {}
+    found: dict[str, list[tuple[str, str]]] = {}
     for item in items:
         if _may_open(item):
-            link = NavigationLink(item.label, url_for(item.endpoint), item.endpoint == here)
-            found[item.area] = (*found.get(item.area, ()), link)
-    return found
+            found.setdefault(item.area, []).append((item.label, url_for(item.endpoint)))
+    return {area: _links(entries) for area, entries in found.items()}
+
+
+def _links(entries: list[tuple[str, str]]) -> tuple[NavigationLink, ...]:
+    """Return an area's links; the one that leads furthest towards this page is current."""
+    on_the_way = [href for _, href in entries if request.path.startswith(href)]
+    here = max(on_the_way, key=len, default=None)
+    return tuple(NavigationLink(label, href, href == here) for label, href in entries)
+
+
+def _area(links: Mapping[str, Any]) -> str:
+    """Return the area to which this page belongs, else the first that is open."""
+    items: list[NavigationItem] = current_app.extensions.get(_NAVIGATION, [])
+    for item in items:
+        if item.area in links and item.endpoint.rpartition(".")[0] == request.blueprint:
+            return item.area
+    return next((area for area in AREAS if area in links), "")
 
 
 def shell() -> Mapping[str, Any]:
     """Return what the layout shows around every page."""
     links = navigation()
-    area = (request.blueprint or "").split(".")[0]
-    if area not in links:
-        area = next(iter(links), "")
+    area = _area(links)
     return {
-        "area": area,
         "links": links.get(area, ()),
         "other_areas": {name: items for name, items in links.items() if name != area},
     }
@@ -160,6 +175,8 @@ def problem_page(problem: Problem) -> Response:
     if problem.status == 401:
         # Only a page can be come back to; a form that was sent cannot.
         here = request.full_path.rstrip("?")
+        if problem.code not in _EXPECTED_401:
+            flash(problem.detail)
         return go(
             url_for(
                 "access.sign_in",

@@ -15,7 +15,9 @@ from billing.access.tables import UserRow
 from billing.app import create_app
 from metering.kit.config import Settings
 from metering.kit.db import Database
-from metering.kit.web import edge
+from metering.kit.web import Edge, edge
+
+__all__ = ["START", "Clock", "Edge", "TestResponse", "csrf_token", "make_app", "send", "signed_in"]
 
 START = datetime(2026, 4, 1, 9, 0, tzinfo=UTC)
 _TOKEN = re.compile(r'name="csrf_token" value="([^"]+)"')

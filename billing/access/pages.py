@@ -8,7 +8,7 @@ from billing.access.queries import UserSummary
 from billing.forms import Form
 from billing.listing import Cell, Column, Listing
 
-ROLE_CHOICES = tuple((role.value, role.label) for role in Role)
+ROLE_CHOICES = (("", "Choose a role"), *((role.value, role.label) for role in Role))
 
 
 @dataclass(frozen=True)
@@ -45,17 +45,13 @@ class UserPage:
     held: tuple[HeldRole, ...]
     is_self: bool
     accounts: Sequence[tuple[str, str]]
-    sources: Sequence[tuple[int, str]]
+    sources: Sequence[tuple[str, str]]
     form: Form = field(default_factory=Form)
 
 
-@dataclass(frozen=True)
-class NewUserPage:
-    """The form that makes a user."""
-
-    form: Form
-    accounts: Sequence[tuple[str, str]]
-    sources: Sequence[tuple[int, str]]
+def choices(found: Sequence[tuple[str, str]] | Sequence[tuple[int, str]]) -> list[tuple[str, str]]:
+    """Return a list box's options, the empty one first."""
+    return [("", "Not for one"), *((str(key), name) for key, name in found)]
 
 
 def grant_key(grant: Grant) -> str:

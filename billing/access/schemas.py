@@ -41,25 +41,32 @@ class PasswordForm(Schema):
     )
 
 
+def _role() -> fields.Enum[Role]:
+    return fields.Enum(
+        Role,
+        by_value=True,
+        required=True,
+        error_messages={"required": "Choose a role", "unknown": "Choose a role"},
+    )
+
+
+def _source() -> fields.Integer:
+    return fields.Integer(error_messages={"invalid": "Choose a service"})
+
+
 class GrantForm(Schema):
     """A role, and for which account or source."""
 
-    role = fields.String(
-        required=True,
-        error_messages={"required": "Choose a role"},
-        validate=validate.OneOf([role.value for role in Role], error="Choose a role"),
-    )
+    role = _role()
     account = fields.String()
-    source = fields.Integer(error_messages={"invalid": "Choose a service"})
+    source = _source()
 
 
-class NewUserForm(GrantForm):
-    """Name, email address and the first role."""
+class NewUserForm(Schema):
+    """Name, email address and the first role, in the order of the page."""
 
     name = _required("Enter the person's name")
     email = _required("Enter the person's email address")
-
-    class Meta:
-        """The order of the page, which the error summary follows."""
-
-        fields = ("name", "email", "role", "account", "source")
+    role = _role()
+    account = fields.String()
+    source = _source()

@@ -27,7 +27,7 @@ from billing.access.pages import SignInPage, held_roles
 from billing.access.queries import grant_choices
 from billing.access.schemas import PasswordForm, SignInForm
 from billing.forms import Form, read_form
-from billing.web import go, navigation
+from billing.web import AREAS, go, navigation
 from metering.kit.errors import Refusal
 from metering.kit.guards import PUBLIC, guard_blueprint, guarded
 from metering.kit.logs import get_logger
@@ -42,7 +42,7 @@ _log = get_logger(__name__)
 def home() -> Response | str:
     """Lead to the first page that whoever is signed in may see."""
     links = navigation()
-    for area in ("console", "portal"):
+    for area in AREAS:
         if links.get(area):
             return go(links[area][0].href)
     return render_template("access/nothing.html")

@@ -10,7 +10,7 @@ from typing import Any
 
 import marshmallow
 from flask import Flask, Response, json, request
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from werkzeug.exceptions import HTTPException, InternalServerError
 
@@ -232,7 +232,11 @@ def register_problems(app: Flask, *, page: Callable[[Problem], Response] | None 
         return answer(problem_of_faults(field_errors(error.messages)))
 
     def database_failed(error: DBAPIError | PoolTimeout) -> Response:
-        if isinstance(error, DBAPIError) and not is_transient(error):
+        # A server that cannot be reached gives no SQLSTATE.
+        unreached = isinstance(error, OperationalError) and not getattr(
+            error.orig, "sqlstate", None
+        )
+        if isinstance(error, DBAPIError) and not unreached and not is_transient(error):
             raise error
         _log.error("database unavailable", exc_info=error)
         busy = errors.Unavailable(
