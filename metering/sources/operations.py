@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from metering.kit import audit, versions
 from metering.kit.auth import Key, make_key
-from metering.kit.errors import Invalid, Unauthenticated
+from metering.kit.errors import Forbidden, Invalid, Unauthenticated
 from metering.kit.ids import new_id
 from metering.organisations.operations import CATALOGUE
 from metering.sources.model import EVENTS_WRITE, MANIFESTS_WRITE, SCOPES, IssuedKey, SourcePrincipal
@@ -43,6 +43,13 @@ class KeyRefused(Unauthenticated):
 
     code = "key-refused"
     title = "Send a valid service key"
+
+
+class ScopeMissing(Forbidden):
+    """The key is valid but was not issued for this."""
+
+    code = "scope-missing"
+    title = "The key may not do that"
 
 
 def register(

@@ -1,0 +1,371 @@
+"""From the bytes of a request to events, one by one. Pure.
+
+A body that as a whole cannot be read is refused. An event that cannot be read
+is one `Unreadable` among the others. Numbers are exact decimals from the first
+moment; a JSON object that names a member twice is never silently halved.
+"""
+
+import gzip
+import io
+import json
+import re
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal, InvalidOperation
+from typing import Any, NoReturn
+from urllib.parse import unquote
+
+import msgspec
+import zstandard
+
+from metering.kit.errors import Malformed, TooLarge, Unsupported
+
+BODY_BYTES_MAX = 8 * 1024 * 1024
+EVENTS_MAX = 10_000
+DEPTH_MAX = 32
+"""Objects and arrays within each other, in one event."""
+
+BATCH_TYPE = "application/cloudevents-batch+json"
+EVENT_TYPE = "application/cloudevents+json"
+JSON_TYPE = "application/json"
+NDJSON_TYPE = "application/x-ndjson"
+TYPES = (BATCH_TYPE, EVENT_TYPE, JSON_TYPE, NDJSON_TYPE)
+
+
+class BodyUnreadable(Malformed):
+    """The body as a whole is not what its media type says."""
+
+    code = "body-unreadable"
+    title = "The body could not be read"
+
+
+class BodyTooLarge(TooLarge):
+    """The body has too many bytes or events. Send it in parts."""
+
+    code = "body-too-large"
+    title = "The body is too large"
+
+
+class MediaTypeUnsupported(Unsupported):
+    """The media type or the content encoding is not one that usage may come in."""
+
+    code = "media-type-unsupported"
+    title = "Send CloudEvents as JSON"
+
+
+class Envelope(msgspec.Struct, forbid_unknown_fields=True):
+    """A CloudEvents 1.0 event, shape checked and nothing more.
+
+    `replaces` and `withdraws` are our extension attributes; the tracing ones are
+    read past.
+    """
+
+    specversion: str
+    id: str
+    source: str
+    type: str
+    subject: str
+    time: datetime
+    data: dict[str, Any]
+    datacontenttype: str | None = None
+    dataschema: str | None = None
+    replaces: str | None = None
+    withdraws: str | None = None
+    traceparent: str | None = None
+    tracestate: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """An event whose envelope is not right.
+
+    Attributes:
+        body: what was sent, as far as it could be read.
+        pointer: JSON pointer within the event.
+    """
+
+    body: Any
+    event_id: str | None
+    pointer: str
+    code: str
+    detail: str
+
+
+Item = Envelope | Unreadable
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """The events of one request; `single` when the body is one event and not a list."""
+
+    items: Sequence[Item]
+    single: bool = False
+
+
+def _exact(text: str) -> Decimal:
+    try:
+        return Decimal(text)
+    except InvalidOperation:  # an exponent beyond what any decimal holds
+        raise ValueError(f"the number {text[:40]} cannot be represented") from None
+
+
+_one = msgspec.json.Decoder(Envelope, float_hook=_exact)
+_many = msgspec.json.Decoder(list[Envelope], float_hook=_exact)
+_any = msgspec.json.Decoder(float_hook=_exact)
+_SPACED_COLON = re.compile(rb'"[ \t\r\n]+:')
+
+
+def decompress(body: bytes, encoding: str | None) -> bytes:
+    """Undo the `Content-Encoding`; the result is bounded by `BODY_BYTES_MAX`.
+
+    Raises:
+        MediaTypeUnsupported: it is neither gzip nor zstd nor identity.
+        BodyUnreadable: the bytes are not of that encoding.
+        BodyTooLarge: it would grow beyond the bound.
+    """
+    name = (encoding or "identity").strip().lower()
+    if name in {"", "identity"}:
+        plain = body
+    elif name in {"gzip", "x-gzip"}:
+        try:
+            with gzip.GzipFile(fileobj=io.BytesIO(body)) as stream:
+                plain = stream.read(BODY_BYTES_MAX + 1)
+        except (OSError, EOFError, zlib.error):
+            raise BodyUnreadable("The body is not gzip, as its Content-Encoding says.") from None
+    elif name == "zstd":
+        try:
+            with zstandard.ZstdDecompressor(max_window_size=BODY_BYTES_MAX).stream_reader(
+                body, read_across_frames=True
+            ) as reader:
+                plain = reader.read(BODY_BYTES_MAX + 1)
+        except (zstandard.ZstdError, MemoryError):
+            raise BodyUnreadable("The body is not zstd, as its Content-Encoding says.") from None
+    else:
+        raise MediaTypeUnsupported("The Content-Encoding may be gzip, zstd or identity.")
+    if len(plain) > BODY_BYTES_MAX:
+        raise BodyTooLarge(f"A body has at most {BODY_BYTES_MAX} bytes, decompressed.")
+    return plain
+
+
+def decode(body: bytes, *, media_type: str, headers: Mapping[str, str]) -> Decoded:
+    """Return the events of a request.
+
+    Args:
+        body: decompressed bytes.
+        media_type: the `Content-Type` without parameters, lower case.
+        headers: request headers, read only in binary mode (`ce-…`).
+
+    Raises:
+        MediaTypeUnsupported: none of `TYPES`, nor binary mode with JSON data.
+        BodyUnreadable: no JSON, not UTF-8, too deep, or neither event nor list.
+        BodyTooLarge: more than `EVENTS_MAX` events.
+    """
+    binary = "ce-specversion" in headers or "ce-id" in headers
+    if binary and media_type not in {BATCH_TYPE, EVENT_TYPE, NDJSON_TYPE}:
+        return Decoded((_binary(body, media_type, headers),), single=True)
+    if media_type not in TYPES:
+        raise MediaTypeUnsupported(f"The Content-Type is one of {', '.join(TYPES)}.")
+    if media_type == NDJSON_TYPE:
+        return Decoded(_bounded(_lines(body)))
+    listed = body.lstrip()[:1] == b"["
+    if listed and media_type == EVENT_TYPE:
+        raise BodyUnreadable(f"A list of events is sent as {BATCH_TYPE}.")
+    if not listed and media_type == BATCH_TYPE:
+        raise BodyUnreadable(f"A body of {BATCH_TYPE} is a list of events.")
+    if listed:
+        return Decoded(_bounded(_fast(body, _many) or _list(body)))
+    return Decoded(_fast_one(body) or (_item(_read(body)),), single=True)
+
+
+def _bounded(items: Sequence[Item]) -> Sequence[Item]:
+    if len(items) > EVENTS_MAX:
+        raise BodyTooLarge(f"A request has at most {EVENTS_MAX} events, not {len(items)}.")
+    return items
+
+
+def _fast(body: bytes, decoder: msgspec.json.Decoder[list[Envelope]]) -> Sequence[Envelope] | None:
+    """Read a list in one go where every event has the right shape, else None."""
+    try:
+        events = decoder.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, ValueError, RecursionError):
+        return None
+    return events if _names_once(body, events) else None
+
+
+def _fast_one(body: bytes) -> Sequence[Envelope] | None:
+    try:
+        event = _one.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, ValueError, RecursionError):
+        return None
+    return (event,) if _names_once(body, (event,)) else None
+
+
+_OPTIONAL = ("datacontenttype", "dataschema", "replaces", "withdraws", "traceparent", "tracestate")
+
+
+def _names_once(body: bytes, events: Sequence[Envelope]) -> bool:
+    """Return whether certainly no object names a member twice.
+
+    Every member has a quote and a colon. Counting `":` can find more than there are
+    members (inside a text) and never fewer, unless there is space before a colon. So
+    when there is no such space and the count equals the members that were read,
+    nothing was lost. In any other case the answer is no, and the slow reader looks.
+    """
+    members = 7 * len(events)
+    for event in events:
+        members += len(event.data)
+    found = body.count(b'":')
+    if found != members:
+        # Optional attributes are rare; count them only when the plain sum does not fit.
+        members += sum(
+            1 for event in events for name in _OPTIONAL if getattr(event, name) is not None
+        )
+        if found != members:
+            return False
+    return _SPACED_COLON.search(body) is None
+
+
+class _Doubled(dict[str, Any]):
+    """A JSON object that named a member more than once."""
+
+
+def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    read = dict(pairs)
+    return read if len(read) == len(pairs) else _Doubled(read)
+
+
+def _constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _read(text: bytes) -> Any:
+    """Read one JSON text, exactly and with doubled members marked.
+
+    Raises:
+        BodyUnreadable: it is not JSON.
+    """
+    try:
+        # msgspec is the stricter of the two about what JSON is; the other tells of doubles.
+        _any.decode(text)
+        return json.loads(
+            text.decode(),
+            object_pairs_hook=_pairs,
+            parse_float=_exact,
+            parse_constant=_constant,
+        )
+    except RecursionError:
+        raise BodyUnreadable(f"The body nests deeper than {DEPTH_MAX} levels.") from None
+    except UnicodeDecodeError:
+        raise BodyUnreadable("The body is not UTF-8.") from None
+    except (msgspec.DecodeError, ValueError) as error:
+        raise BodyUnreadable(f"The body is not JSON: {str(error)[:200]}.") from None
+
+
+def _list(body: bytes) -> Sequence[Item]:
+    read = _read(body)
+    if not isinstance(read, list):
+        raise BodyUnreadable("The body is a list of events.")
+    return [_item(value) for value in _bounded_list(read)]
+
+
+def _bounded_list(read: list[Any]) -> list[Any]:
+    if len(read) > EVENTS_MAX:
+        raise BodyTooLarge(f"A request has at most {EVENTS_MAX} events, not {len(read)}.")
+    return read
+
+
+def _lines(body: bytes) -> Sequence[Item]:
+    lines = [line for line in body.split(b"\n") if line.strip()]
+    if len(lines) > EVENTS_MAX:
+        raise BodyTooLarge(f"A request has at most {EVENTS_MAX} events, not {len(lines)}.")
+    return [_line(line) for line in lines]
+
+
+def _line(line: bytes) -> Item:
+    fast = _fast_one(line)
+    if fast is not None:
+        return fast[0]
+    try:
+        return _item(_read(line))
+    except BodyUnreadable as unreadable:
+        shown = line[:1000].decode(errors="replace")
+        return Unreadable(shown, None, "", "line-unreadable", unreadable.detail)
+
+
+def _binary(body: bytes, media_type: str, headers: Mapping[str, str]) -> Item:
+    if media_type != JSON_TYPE and not media_type.endswith("+json"):
+        raise MediaTypeUnsupported("In binary mode the data is JSON: send application/json.")
+    event: dict[str, Any] = {
+        name.lower().removeprefix("ce-"): unquote(value)
+        for name, value in headers.items()
+        if name.lower().startswith("ce-")
+    }
+    event["data"] = _read(body)
+    return _item(event)
+
+
+def _item(value: Any) -> Item:
+    """Return one event from generic JSON, or why it is none."""
+    if not isinstance(value, dict):
+        return Unreadable(value, None, "", "not-an-event", "An event is a JSON object.")
+    given = value.get("id")
+    event_id = given if isinstance(given, str) else None
+    fault = _structure(value, "", 1)
+    if fault is not None:
+        return Unreadable(value, event_id, *fault)
+    try:
+        return msgspec.convert(value, Envelope)
+    except msgspec.ValidationError as error:
+        return Unreadable(value, event_id, *_shape_fault(str(error)))
+
+
+def _structure(value: Any, pointer: str, depth: int) -> tuple[str, str, str] | None:
+    """Return the first doubled member or too deep value as (pointer, code, detail)."""
+    if depth > DEPTH_MAX:
+        return pointer[:200], "too-deep", f"An event nests at most {DEPTH_MAX} levels."
+    if isinstance(value, _Doubled):
+        return pointer, "doubled-member", "An object names a member twice; which one counts?"
+    inner: Sequence[tuple[str, Any]] = ()
+    if isinstance(value, dict):
+        inner = [(step(name), item) for name, item in value.items()]
+    elif isinstance(value, list):
+        inner = [(str(number), item) for number, item in enumerate(value)]
+    for name, item in inner:
+        if isinstance(item, dict | list):
+            fault = _structure(item, f"{pointer}/{name}", depth + 1)
+            if fault is not None:
+                return fault
+    return None
+
+
+def step(name: str) -> str:
+    """Return a member's name as a step of a JSON pointer (RFC 6901)."""
+    return name.replace("~", "~0").replace("/", "~1")
+
+
+_MISSING = re.compile(r"missing required field `(.+?)`")
+_UNKNOWN = re.compile(r"contains unknown field `(.+?)`", re.S)
+_PLACE = re.compile(r"(.*) - at `\$\.?(.*)`", re.S)
+
+
+def _shape_fault(message: str) -> tuple[str, str, str]:
+    """Return msgspec's sentence as (pointer, code, detail)."""
+    missing = _MISSING.search(message)
+    if missing:
+        name = missing[1]
+        return f"/{step(name)}", "attribute-missing", f"An event needs the attribute '{name}'."
+    unknown = _UNKNOWN.search(message)
+    if unknown:
+        name = unknown[1][:100]
+        return f"/{step(name)}", "attribute-unknown", f"An event has no attribute '{name}'."
+    place = _PLACE.fullmatch(message)
+    words, name = (place[1], place[2]) if place else (message, "")
+    if name == "time":
+        return (
+            "/time",
+            "time-unreadable",
+            "The time is RFC 3339 with its offset, for example 2026-04-03T10:00:00+01:00.",
+        )
+    return f"/{step(name)}" if name else "", "attribute-invalid", f"{words[:200]}."

@@ -1,0 +1,89 @@
+"""Take usage: one request in, one receipt out, committed before it is given.
+
+This is an edge, like a view: it opens the transactions. `Ingest` holds what a
+process remembers (catalogue, partitions) and the queue for group commit.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from metering.events.catalogue import Catalogue, CatalogueMemory
+from metering.events.combining import Combiner
+from metering.events.decoding import Decoded
+from metering.events.judging import Lot, Window, judge
+from metering.events.model import Receipt
+from metering.events.partitions import PartitionMemory
+from metering.events.store import CatalogueMoved, store
+from metering.kit.auth import Key
+from metering.kit.clock import Clock
+from metering.kit.db import Database
+from metering.kit.errors import Unavailable
+from metering.sources.model import EVENTS_WRITE, SourcePrincipal
+from metering.sources.operations import ScopeMissing
+
+_ATTEMPTS = 8
+
+
+class CatalogueBusy(Unavailable):
+    """The catalogue changes faster than events can be judged by it. Try again."""
+
+    code = "catalogue-busy"
+    title = "The catalogue is being changed"
+
+
+class Ingest:
+    """The way in for usage events, one for each process.
+
+    Args:
+        database: where they are stored.
+        clock: gives the instant of receipt.
+        correction_months: how many whole months back usage may be sent.
+    """
+
+    def __init__(self, database: Database, *, clock: Clock, correction_months: int) -> None:
+        self.catalogue = CatalogueMemory(database)
+        self._database = database
+        self._clock = clock
+        self._correction_months = correction_months
+        self._partitions = PartitionMemory(database)
+        self._combiner = Combiner(self._store_all)
+
+    def accept(self, decoded: Decoded, *, key: Key | None, now: datetime) -> Receipt:
+        """Judge and store the events of one request; they are committed on return.
+
+        Raises:
+            KeyRefused: the key is not, or no longer, valid.
+            ScopeMissing: the key may not post events.
+            CatalogueBusy: the catalogue changed at every attempt.
+        """
+        stale: Catalogue | None = None
+        for _ in range(_ATTEMPTS):
+            if stale is not None:
+                self.catalogue.reload(stale)
+            principal = self.catalogue.authenticate(key, now=now)
+            stale = self.catalogue.current()
+            if EVENTS_WRITE not in principal.scopes:
+                raise ScopeMissing(f"This key may not do that: it lacks '{EVENTS_WRITE}'.")
+            lot = self._judge(decoded, stale, principal, now=now)
+            try:
+                self._combiner.store(lot)
+            except CatalogueMoved:
+                continue
+            return lot.receipt()
+        raise CatalogueBusy("The catalogue is being changed; send the events again.", retry_after=1)
+
+    def _judge(
+        self, decoded: Decoded, catalogue: Catalogue, principal: SourcePrincipal, *, now: datetime
+    ) -> Lot:
+        lot = judge(
+            decoded,
+            catalogue=catalogue,
+            principal=principal,
+            window=Window.at(now, correction_months=self._correction_months),
+            dimension_sets=self.catalogue.dimension_set,
+        )
+        self._partitions.ensure(lot.months)
+        return lot
+
+    def _store_all(self, lots: Sequence[Lot]) -> None:
+        self._database.retrying(lambda session: store(session, lots, now=self._clock()))

@@ -1,0 +1,82 @@
+"""Month partitions of `usage_events`: made ahead by a job, and on demand for older months.
+
+Ingest never fails for want of a partition: before it stores events of a month
+that it has not yet seen here, it makes sure, in a transaction of its own.
+"""
+
+from collections.abc import Collection
+from datetime import datetime
+from functools import partial
+
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+from metering.kit.db import Database
+from metering.periods import Month
+
+MONTHS_AHEAD = 3
+_LOCK = 7_201_951
+
+
+def existing(session: Session) -> frozenset[Month]:
+    """Return the months that have a partition."""
+    names = session.scalars(
+        text(
+            "SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid"
+            " WHERE i.inhparent = 'usage_events'::regclass"
+        )
+    )
+    return frozenset(Month(int(name[-7:-3]), int(name[-2:])) for name in names)
+
+
+def ensure(database: Database, *, months: Collection[Month]) -> int:
+    """Make the partitions of these months that are missing; return how many were made."""
+    made = 0
+    for month in sorted(months):
+        made += database.retrying(partial(_make, month=month))
+    return made
+
+
+def ensure_ahead(database: Database, *, now: datetime) -> int:
+    """Make this month's partition and those of the next three where they are missing."""
+    first = Month.of(now)
+    return ensure(database, months=[first.shift(ahead) for ahead in range(MONTHS_AHEAD + 1)])
+
+
+def _make(session: Session, *, month: Month) -> int:
+    if month in existing(session):
+        return 0
+    session.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
+    if month in existing(session):
+        return 0
+    # Attaching takes a weaker lock on the parent than CREATE … PARTITION OF, which would
+    # wait for every reader and let every writer wait behind it.
+    name = f"usage_events_{month.year:04d}_{month.month:02d}"
+    session.execute(
+        text(f"CREATE TABLE {name} (LIKE usage_events INCLUDING DEFAULTS INCLUDING CONSTRAINTS)")
+    )
+    session.execute(
+        text(
+            f"ALTER TABLE usage_events ATTACH PARTITION {name}"
+            f" FOR VALUES FROM ('{month.first_day}') TO ('{month.end_day}')"
+        )
+    )
+    return 1
+
+
+class PartitionMemory:
+    """The months that this process knows to have a partition."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._known: frozenset[Month] = frozenset()
+
+    def ensure(self, months: Collection[Month]) -> None:
+        """Make sure that every month has its partition."""
+        if self._known.issuperset(months):
+            return
+        with self._database.snapshot() as session:
+            known = existing(session)
+        missing = [month for month in months if month not in known]
+        ensure(self._database, months=missing)
+        self._known = known | frozenset(missing)
