@@ -7,6 +7,8 @@ from billing.access import tables as access
 from billing.accounts import tables as accounts
 from billing.charges import tables as charges
 from billing.invoices import tables as invoices
+from billing.ledger import tables as ledger
+from billing.payments import tables as payments
 from billing.runs import tables as runs
 from billing.tariffs import tables as tariffs
 from metering.events import tables as events
@@ -29,6 +31,8 @@ TABLE_MODULES = (
     charges,
     runs,
     invoices,
+    ledger,
+    payments,
     access,
 )
 

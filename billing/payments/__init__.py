@@ -1,0 +1,1 @@
+"""Money in: Stripe, bank statements matched to invoices, statements of account, reminders."""
