@@ -1,0 +1,500 @@
+"""Bring readings up to the events: by claiming batches, or anew from the raw events.
+
+Every ingest transaction writes a batch row. The roll-up claims batches that
+nobody has claimed and adds their sums to the readings in the same transaction,
+so that a slow committer is never skipped and nothing is added twice.
+"""
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from uuid import UUID
+
+from sqlalchemy import func, select, text, update
+from sqlalchemy.orm import Session
+
+from metering.events.model import WITHDRAWAL
+from metering.events.tables import IngestBatchRow, usage_events
+from metering.meters.model import ADDITIVE, LEVELS
+from metering.meters.tables import MeterRow
+from metering.periods import LONDON, Month, london_day
+from metering.readings.model import Observation, Total, month_readings
+from metering.readings.tables import WHOLE_DAY, ReadingRow
+
+BATCHES_MAX = 1_000
+EVENTS_MAX = 50_000
+"""Bounds of one roll-up transaction."""
+
+# Roll-ups share it; a rebuild has it alone.
+_REBUILD_LOCK = 7_201_952
+# Meters that are worked out anew, so that an older look can never overwrite a newer one.
+_ANEW_LOCK = 7_201_953
+
+
+@dataclass(frozen=True)
+class RollUp:
+    """What one roll-up transaction did.
+
+    Attributes:
+        batches: claimed; 0 when nothing was due.
+        events: accepted events in them.
+        readings: rows written.
+        anew: pairs of subject and meter that were worked out anew.
+    """
+
+    batches: int = 0
+    events: int = 0
+    readings: int = 0
+    anew: int = 0
+
+
+# London's day and hour, as PostgreSQL says them of an event `e`.
+_DAY = "(e.occurred_at AT TIME ZONE :zone)::date"
+_HOUR = (
+    "CASE WHEN e.meter_id = ANY(:hourly)"
+    " THEN extract(hour FROM e.occurred_at AT TIME ZONE :zone)::int"
+    f" ELSE {WHOLE_DAY} END"
+)
+_SUMS = f"""
+    SELECT e.subject_id, e.meter_id, {_DAY} AS used_on, e.dimension_set_id, {_HOUR} AS hour,
+        sum(e.quantity) AS quantity,
+        sum(CASE e.kind WHEN {WITHDRAWAL} THEN -1 ELSE 1 END) AS event_count
+"""
+
+
+def roll_up(session: Session, *, now: datetime) -> RollUp:
+    """Claim some batches and add what they hold to the readings, in this transaction.
+
+    Batches that another roll-up is claiming are left to it.
+
+    Returns:
+        What was done; call again, in a new transaction, until `batches` is 0.
+    """
+    _lock(session, _REBUILD_LOCK, shared=True)
+    ids, events = _claim(session, now=now)
+    if not ids:
+        return RollUp()
+    additive, hourly, anew = _meters(session)
+    touched = _touched(session, ids, anew) if anew else {}
+    if touched:
+        # Taken before any row is written, so that two roll-ups cannot wait for each other.
+        _lock(session, _ANEW_LOCK, shared=False)
+    written = _add(session, ids, additive=additive, hourly=hourly, now=now)
+    for (subject_id, meter_id), first in sorted(touched.items()):
+        written += work_out_anew(
+            session,
+            subject_id=subject_id,
+            meter_id=meter_id,
+            aggregation=anew[meter_id],
+            months=first,
+            now=now,
+        )
+    return RollUp(len(ids), events, written, len(touched))
+
+
+def _lock(session: Session, number: int, *, shared: bool) -> None:
+    # SCALE: an advisory lock is taken by a bare SELECT alone.
+    name = "pg_advisory_xact_lock_shared" if shared else "pg_advisory_xact_lock"
+    session.execute(text(f"SELECT {name}(:number)"), {"number": number})
+
+
+def _claim(session: Session, *, now: datetime) -> tuple[list[UUID], int]:
+    free = session.execute(
+        select(IngestBatchRow.id, IngestBatchRow.accepted)
+        .where(IngestBatchRow.claimed_at.is_(None))
+        .order_by(IngestBatchRow.id)
+        .limit(BATCHES_MAX)
+        .with_for_update(skip_locked=True)
+    ).all()
+    ids: list[UUID] = []
+    events = 0
+    for batch_id, accepted in free:
+        if ids and events + accepted > EVENTS_MAX:
+            break
+        ids.append(batch_id)
+        events += accepted
+    if ids:
+        session.execute(
+            update(IngestBatchRow)
+            .where(IngestBatchRow.id.in_(ids))
+            .values(claimed_at=now)
+            .execution_options(synchronize_session=False)
+        )
+    return ids, events
+
+
+def _meters(session: Session) -> tuple[list[int], list[int], dict[int, str]]:
+    """Return additive meters, those kept by the hour, and the others' aggregations."""
+    additive: list[int] = []
+    hourly: list[int] = []
+    anew: dict[int, str] = {}
+    for row in session.execute(select(MeterRow.id, MeterRow.aggregation, MeterRow.resolution)):
+        if row.aggregation in ADDITIVE:
+            additive.append(row.id)
+            if row.resolution == "hour":
+                hourly.append(row.id)
+        else:
+            anew[row.id] = row.aggregation
+    return additive, hourly, anew
+
+
+def _add(
+    session: Session,
+    batch_ids: Collection[UUID],
+    *,
+    additive: Collection[int],
+    hourly: Collection[int],
+    now: datetime,
+) -> int:
+    # In the order of the key, so that two roll-ups that meet cannot deadlock.
+    done = session.execute(
+        text(
+            f"""
+            INSERT INTO readings (subject_id, meter_id, used_on, dimension_set_id, hour, quantity,
+                event_count, updated_at)
+            SELECT s.*, CAST(:now AS timestamptz) FROM (
+                {_SUMS}
+                FROM usage_events e
+                WHERE e.batch_id = ANY(:batches) AND e.meter_id = ANY(:additive)
+                GROUP BY 1, 2, 3, 4, 5 ORDER BY 1, 2, 3, 4, 5
+            ) s
+            ON CONFLICT (subject_id, meter_id, used_on, dimension_set_id, hour) DO UPDATE SET
+                quantity = readings.quantity + EXCLUDED.quantity,
+                event_count = readings.event_count + EXCLUDED.event_count,
+                updated_at = EXCLUDED.updated_at
+            """  # noqa: S608 - only constants are put in
+        ),
+        {
+            "batches": list(batch_ids),
+            "additive": list(additive),
+            "hourly": list(hourly),
+            "zone": LONDON.key,
+            "now": now,
+        },
+    )
+    return _rows(done)
+
+
+def _rows(done: object) -> int:
+    return int(getattr(done, "rowcount", 0))
+
+
+Pair = tuple[int, int]
+"""Subject and meter."""
+
+
+def _touched(
+    session: Session, batch_ids: Collection[UUID], anew: Collection[int]
+) -> dict[Pair, set[Month]]:
+    """Return the months in which these batches changed meters that cannot be added."""
+    rows = session.execute(
+        select(usage_events.c.subject_id, usage_events.c.meter_id, usage_events.c.period_month)
+        .where(usage_events.c.batch_id.in_(batch_ids), usage_events.c.meter_id.in_(list(anew)))
+        .distinct()
+    )
+    touched: dict[Pair, set[Month]] = defaultdict(set)
+    for row in rows:
+        touched[row.subject_id, row.meter_id].add(Month.of_day(row.period_month))
+    return touched
+
+
+def work_out_anew(
+    session: Session,
+    *,
+    subject_id: int,
+    meter_id: int,
+    aggregation: str,
+    months: Collection[Month],
+    now: datetime,
+) -> int:
+    """Work out the readings of a meter that cannot be added, from its raw events.
+
+    A changed level lasts, so for a level every later month up to `now` is worked out too.
+
+    Returns:
+        The number of readings that changed.
+    """
+    if aggregation in LEVELS:
+        wanted = [min(months)]
+        while wanted[-1] < max(Month.of(now), *months):
+            wanted.append(wanted[-1].next)
+    else:
+        wanted = sorted(months)
+    return sum(
+        _work_out_month(
+            session,
+            subject_id=subject_id,
+            meter_id=meter_id,
+            aggregation=aggregation,
+            month=month,
+            now=now,
+        )
+        for month in wanted
+    )
+
+
+def _work_out_month(
+    session: Session,
+    *,
+    subject_id: int,
+    meter_id: int,
+    aggregation: str,
+    month: Month,
+    now: datetime,
+) -> int:
+    due = month_readings(
+        aggregation,
+        _observations(session, subject_id=subject_id, meter_id=meter_id, month=month),
+        month=month,
+        carried=(
+            _carried(session, subject_id=subject_id, meter_id=meter_id, before=month)
+            if aggregation in LEVELS
+            else {}
+        ),
+        through_on=london_day(now),
+    )
+    return _write_anew(
+        session, subject_id=subject_id, meter_id=meter_id, month=month, due=due, now=now
+    )
+
+
+def _write_anew(
+    session: Session,
+    *,
+    subject_id: int,
+    meter_id: int,
+    month: Month,
+    due: dict[tuple[int, date], Total],
+    now: datetime,
+) -> int:
+    kept = {
+        (row.dimension_set_id, row.used_on): row
+        for row in session.scalars(
+            select(ReadingRow).where(
+                ReadingRow.subject_id == subject_id,
+                ReadingRow.meter_id == meter_id,
+                ReadingRow.used_on >= month.first_day,
+                ReadingRow.used_on < month.end_day,
+            )
+        )
+    }
+    changed = 0
+    for key, row in kept.items():
+        if key not in due:
+            session.delete(row)
+            changed += 1
+    for key, total in due.items():
+        found = kept.get(key)
+        if found is None:
+            found = ReadingRow(
+                subject_id=subject_id,
+                meter_id=meter_id,
+                used_on=key[1],
+                dimension_set_id=key[0],
+                hour=WHOLE_DAY,
+            )
+            session.add(found)
+        elif (found.quantity, found.event_count) == total:
+            continue
+        found.quantity, found.event_count, found.updated_at = *total, now
+        changed += 1
+    session.flush()
+    return changed
+
+
+def _observations(
+    session: Session, *, subject_id: int, meter_id: int, month: Month
+) -> list[Observation]:
+    columns = usage_events.c
+    rows = session.execute(
+        select(
+            columns.dimension_set_id,
+            columns.occurred_at,
+            columns.quantity,
+            columns.kind,
+            columns.event_key,
+            columns.detail,
+        ).where(
+            columns.period_month == month.first_day,
+            columns.subject_id == subject_id,
+            columns.meter_id == meter_id,
+        )
+    ).all()
+    withdrawn = {row.detail["withdraws"] for row in rows if row.kind == WITHDRAWAL}
+    return [
+        Observation(
+            row.dimension_set_id,
+            row.occurred_at,
+            row.quantity,
+            withdrawn=str(row.event_key) in withdrawn,
+            value=(row.detail or {}).get("value"),
+        )
+        for row in rows
+        if row.kind != WITHDRAWAL
+    ]
+
+
+def _carried(
+    session: Session, *, subject_id: int, meter_id: int, before: Month
+) -> dict[int, Decimal]:
+    """Return, by dimension set, the last level before a month that was not withdrawn."""
+    rows = session.execute(
+        text(
+            """
+            SELECT DISTINCT ON (e.dimension_set_id) e.dimension_set_id, e.quantity
+            FROM usage_events e
+            LEFT JOIN usage_events w ON w.subject_id = e.subject_id AND w.meter_id = e.meter_id
+                AND w.period_month = e.period_month AND w.occurred_at = e.occurred_at
+                AND w.kind = :withdrawal AND w.detail ->> 'withdraws' = e.event_key::text
+            WHERE e.subject_id = :subject AND e.meter_id = :meter AND e.kind <> :withdrawal
+                AND e.period_month < :before AND w.event_key IS NULL
+            ORDER BY e.dimension_set_id, e.occurred_at DESC, e.quantity DESC
+            """
+        ),
+        {
+            "subject": subject_id,
+            "meter": meter_id,
+            "before": before.first_day,
+            "withdrawal": WITHDRAWAL,
+        },
+    )
+    return {row.dimension_set_id: row.quantity for row in rows}
+
+
+def level_pairs(session: Session) -> list[tuple[int, int, str, Month]]:
+    """Return subject, meter, aggregation and newest month of every level that has readings."""
+    rows = session.execute(
+        select(
+            ReadingRow.subject_id,
+            ReadingRow.meter_id,
+            MeterRow.aggregation,
+            func.max(ReadingRow.used_on).label("newest"),
+        )
+        .join(MeterRow, MeterRow.id == ReadingRow.meter_id)
+        .where(MeterRow.aggregation.in_(sorted(LEVELS)))
+        .group_by(ReadingRow.subject_id, ReadingRow.meter_id, MeterRow.aggregation)
+        .order_by(ReadingRow.subject_id, ReadingRow.meter_id)
+    )
+    return [
+        (row.subject_id, row.meter_id, row.aggregation, Month.of_day(row.newest)) for row in rows
+    ]
+
+
+def carry_level(
+    session: Session,
+    *,
+    subject_id: int,
+    meter_id: int,
+    aggregation: str,
+    since: Month,
+    now: datetime,
+) -> int:
+    """Carry a level on to the London day of `now`; return how many readings changed."""
+    _lock(session, _REBUILD_LOCK, shared=True)
+    _lock(session, _ANEW_LOCK, shared=False)
+    return work_out_anew(
+        session,
+        subject_id=subject_id,
+        meter_id=meter_id,
+        aggregation=aggregation,
+        months=[since],
+        now=now,
+    )
+
+
+def rebuild(session: Session, *, month: Month, now: datetime) -> int:
+    """Work out a month's readings from its raw events, and write those that differ.
+
+    Events of batches that no roll-up has claimed yet are left to it. Roll-ups wait.
+
+    Returns:
+        The number of readings that differed; 0 proves that readings equal events.
+    """
+    _lock(session, _REBUILD_LOCK, shared=False)
+    additive, hourly, anew = _meters(session)
+    facts = {
+        "month": month.first_day,
+        "first": month.first_day,
+        "end": month.end_day,
+        "additive": additive,
+        "hourly": hourly,
+        "zone": LONDON.key,
+        "now": now,
+    }
+    # One statement, one snapshot: a batch that commits meanwhile is in neither part.
+    session.execute(
+        text(
+            f"""
+            CREATE TEMPORARY TABLE due ON COMMIT DROP AS
+            {_SUMS}
+            FROM usage_events e
+            LEFT JOIN ingest_batches b ON b.id = e.batch_id AND b.claimed_at IS NULL
+            WHERE e.period_month = :month AND e.meter_id = ANY(:additive) AND b.id IS NULL
+            GROUP BY 1, 2, 3, 4, 5
+            """
+        ),
+        facts,
+    )
+    changed = _rows(
+        session.execute(
+            text(
+                """
+                DELETE FROM readings r
+                WHERE r.used_on >= :first AND r.used_on < :end AND r.meter_id = ANY(:additive)
+                    AND NOT EXISTS (
+                        SELECT 1 FROM due d
+                        WHERE d.subject_id = r.subject_id AND d.meter_id = r.meter_id
+                            AND d.used_on = r.used_on AND d.hour = r.hour
+                            AND d.dimension_set_id = r.dimension_set_id
+                    )
+                """
+            ),
+            facts,
+        )
+    )
+    changed += _rows(
+        session.execute(
+            text(
+                """
+                INSERT INTO readings (subject_id, meter_id, used_on, dimension_set_id, hour,
+                    quantity, event_count, updated_at)
+                SELECT d.*, CAST(:now AS timestamptz) FROM due d ORDER BY 1, 2, 3, 4, 5
+                ON CONFLICT (subject_id, meter_id, used_on, dimension_set_id, hour) DO UPDATE SET
+                    quantity = EXCLUDED.quantity, event_count = EXCLUDED.event_count,
+                    updated_at = EXCLUDED.updated_at
+                WHERE (readings.quantity, readings.event_count)
+                    IS DISTINCT FROM (EXCLUDED.quantity, EXCLUDED.event_count)
+                """
+            ),
+            facts,
+        )
+    )
+    session.execute(text("DROP TABLE due"))
+    for subject_id, meter_id in _pairs_of_month(session, month, anew):
+        changed += _work_out_month(
+            session,
+            subject_id=subject_id,
+            meter_id=meter_id,
+            aggregation=anew[meter_id],
+            month=month,
+            now=now,
+        )
+    return changed
+
+
+def _pairs_of_month(
+    session: Session, month: Month, meter_ids: Iterable[int]
+) -> list[tuple[int, int]]:
+    """Return subjects and meters with an event up to the month's end or a reading in it."""
+    wanted = list(meter_ids)
+    events = select(usage_events.c.subject_id, usage_events.c.meter_id).where(
+        usage_events.c.period_month <= month.first_day, usage_events.c.meter_id.in_(wanted)
+    )
+    readings = select(ReadingRow.subject_id, ReadingRow.meter_id).where(
+        ReadingRow.used_on >= month.first_day,
+        ReadingRow.used_on < month.end_day,
+        ReadingRow.meter_id.in_(wanted),
+    )
+    return sorted({(row[0], row[1]) for row in session.execute(events.union(readings))})

@@ -1,0 +1,228 @@
+"""Readings equal events: by claiming, in any order, and rebuilt from scratch."""
+
+import json
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from sqlalchemy import func, select, text, update
+from sqlalchemy.orm import Session
+
+from metering import jobs
+from metering.events.decoding import BATCH_TYPE, decode
+from metering.events.judging import Window, judge
+from metering.events.store import store
+from metering.events.tables import IngestBatchRow
+from metering.kit.auth import read_key
+from metering.kit.db import Database
+from metering.periods import Month
+from metering.readings.operations import rebuild, roll_up
+from metering.readings.tables import ReadingRow
+from tests.metering import make
+from tests.metering.make import NOW, event, withdrawal
+
+JULY = Month(2026, 7)
+
+
+@pytest.fixture
+def service(database: Database) -> make.Service:
+    make.catalogue(database)
+    return make.service(database)
+
+
+def readings(database: Database, meter: int = 1) -> dict[Any, tuple[Decimal, int]]:
+    with database.snapshot() as session:
+        rows = session.scalars(select(ReadingRow).where(ReadingRow.meter_id == meter))
+        return {
+            (row.subject_id, row.used_on, row.dimension_set_id, row.hour): (
+                row.quantity,
+                row.event_count,
+            )
+            for row in rows
+        }
+
+
+def days(database: Database, meter: int) -> dict[date, Decimal]:
+    return {key[1]: value[0] for key, value in readings(database, meter).items()}
+
+
+def check_rebuild_changes_nothing(database: Database, *, now: datetime = NOW) -> None:
+    with database.transaction() as session:
+        for month in (JULY.previous, JULY, JULY.next):
+            assert rebuild(session, month=month, now=now) == 0
+
+
+def test_a_roll_up_adds_each_batch_once(service: make.Service, database: Database) -> None:
+    service.post(event(1), event(2, data={"studies": "0.5"}))
+    service.post(event(3, data={"modality": "MR"}), event(3))
+    counts = jobs.roll_up(database, now=NOW)
+    assert counts["events"] == 3
+    assert sorted(readings(database).values()) == [(Decimal(2), 1), (Decimal("2.5"), 2)]
+    assert jobs.roll_up(database, now=NOW)["batches"] == 0
+    service.post(event(4))
+    jobs.roll_up(database, now=NOW)
+    assert sorted(readings(database).values()) == [(Decimal(2), 1), (Decimal("4.5"), 3)]
+    check_rebuild_changes_nothing(database)
+
+
+def test_a_reading_is_a_london_day_and_an_hourly_one_a_london_hour(
+    service: make.Service, database: Database
+) -> None:
+    service.post(
+        event(1, time="2026-07-03T22:59:59Z"),
+        event(2, time="2026-07-03T23:00:00Z"),
+    )
+    jobs.roll_up(database, now=NOW)
+    assert {key[1] for key in readings(database)} == {date(2026, 7, 3), date(2026, 7, 4)}
+    assert {(key[1].day, key[3]) for key in readings(database, 2)} == {(3, 23), (4, 0)}
+
+
+def test_a_withdrawn_event_leaves_nought_and_a_rebuild_agrees(
+    service: make.Service, database: Database
+) -> None:
+    service.post(event(1))
+    jobs.roll_up(database, now=NOW)
+    service.post(withdrawal(2, event(1)))
+    jobs.roll_up(database, now=NOW)
+    assert list(readings(database).values()) == [(Decimal(0), 0)]
+    check_rebuild_changes_nothing(database)
+
+
+def test_a_committer_that_is_delayed_while_the_roll_up_runs_is_not_skipped(
+    service: make.Service, database: Database
+) -> None:
+    slow = Session(database.engine)
+    catalogue = service.ingest.catalogue
+    decoded = decode(json.dumps([event(1)]).encode(), media_type=BATCH_TYPE, headers={})
+    lot = judge(
+        decoded,
+        catalogue=catalogue.current(),
+        principal=catalogue.authenticate(read_key(service.key), now=NOW),
+        window=Window.at(NOW, correction_months=13),
+        dimension_sets=catalogue.dimension_set,
+    )
+    store(slow, [lot], now=NOW)  # older transaction and older batch, not yet committed
+    service.post(event(2))
+    assert jobs.roll_up(database, now=NOW)["events"] == 1
+    slow.commit()
+    slow.close()
+    assert jobs.roll_up(database, now=NOW)["events"] == 1
+    assert list(readings(database).values()) == [(Decimal(4), 2)]
+
+
+def test_two_roll_ups_at_once_share_the_batches(service: make.Service, database: Database) -> None:
+    service.post(event(1))
+    service.post(event(2))
+    with Session(database.engine) as first, Session(database.engine) as second:
+        assert roll_up(first, now=NOW).batches == 2
+        assert roll_up(second, now=NOW).batches == 0, "they are locked, not waited for"
+        first.rollback()
+        second.rollback()
+    assert jobs.roll_up(database, now=NOW)["batches"] == 2
+    assert list(readings(database).values()) == [(Decimal(4), 2)]
+
+
+def test_a_rebuild_mends_wrong_readings_and_leaves_unclaimed_batches(
+    service: make.Service, database: Database
+) -> None:
+    service.post(event(1))
+    jobs.roll_up(database, now=NOW)
+    service.post(event(2))  # not claimed yet
+    with database.transaction() as session:
+        session.execute(update(ReadingRow).values(quantity=ReadingRow.quantity + Decimal(1)))
+        session.execute(text("UPDATE readings SET used_on = used_on + 1 WHERE meter_id = 2"))
+    assert jobs.rebuild(database, first=JULY, last=JULY, now=NOW)["readings"] == 3
+    assert list(readings(database).values()) == [(Decimal(2), 1)]
+    jobs.roll_up(database, now=NOW)
+    assert list(readings(database).values()) == [(Decimal(4), 2)]
+    assert list(readings(database, 2)) == [(1, date(2026, 7, 3), 1, 10)]
+
+
+def test_a_batch_with_nothing_accepted_needs_no_roll_up(
+    service: make.Service, database: Database
+) -> None:
+    service.post(event(1, subject="ZZZ"))
+    with database.snapshot() as session:
+        unclaimed = select(func.count()).where(IngestBatchRow.claimed_at.is_(None))
+        assert session.scalar(unclaimed) == 0
+
+
+def level(number: int, day: str, value: str, kind: str = "latest") -> dict[str, Any]:
+    return event(number, type=f"{kind}-level", time=f"2026-{day}T12:00:00+01:00") | {
+        "data": {"level": value}
+    }
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        ("max", {"07-02": 0, "07-03": 9, "07-05": 0}),
+        ("min", {"07-02": 4, "07-03": 0, "07-05": 0}),
+        ("latest", {"07-02": 0, "07-03": 0, "07-05": 7}),
+        ("unique", {"07-02": 1, "07-03": 2, "07-05": 0}),
+    ],
+)
+def test_days_of_what_cannot_be_added_add_up_to_the_month(
+    service: make.Service, database: Database, kind: str, expected: dict[str, int]
+) -> None:
+    make.level_meter(database, kind)
+    service.post(level(1, "07-02", "4", kind), level(2, "07-05", "7", kind))
+    jobs.roll_up(database, now=NOW)
+    service.post(level(3, "07-03", "9", kind), level(4, "07-03", "7", kind))
+    jobs.roll_up(database, now=NOW)
+    found = {f"{day:%m-%d}": int(total) for day, total in days(database, 3).items()}
+    assert found == expected
+    check_rebuild_changes_nothing(database)
+
+
+def test_withdrawing_the_deciding_event_decides_anew(
+    service: make.Service, database: Database
+) -> None:
+    make.level_meter(database, "max")
+    service.post(level(1, "07-02", "4", "max"), level(2, "07-03", "9", "max"))
+    jobs.roll_up(database, now=NOW)
+    service.post(withdrawal(3, level(2, "07-03", "9", "max")))
+    jobs.roll_up(database, now=NOW)
+    assert days(database, 3) == {date(2026, 7, 2): Decimal(4), date(2026, 7, 3): Decimal(0)}
+    check_rebuild_changes_nothing(database)
+
+
+def test_a_level_is_carried_into_months_without_an_event(
+    service: make.Service, database: Database
+) -> None:
+    make.level_meter(database, "latest")
+    service.post(level(1, "05-20", "100"))
+    jobs.roll_up(database, now=NOW)
+    assert days(database, 3) == {
+        date(2026, 5, 20): Decimal(100),
+        date(2026, 6, 1): Decimal(100),
+        date(2026, 7, 1): Decimal(100),
+    }
+    august = datetime(2026, 8, 2, tzinfo=UTC)
+    assert jobs.carry_levels(database, now=august) == {"levels": 1, "readings": 1}
+    assert days(database, 3)[date(2026, 8, 1)] == Decimal(100)
+    late = make.service(database, now=august)
+    late.post(level(2, "06-10", "0"))
+    jobs.roll_up(database, now=august)
+    assert days(database, 3) == {
+        date(2026, 5, 20): Decimal(100),
+        date(2026, 6, 10): Decimal(0),
+    }
+    check_rebuild_changes_nothing(database, now=august)
+
+
+def test_a_constant_level_adds_up_to_itself_and_to_the_real_hours(
+    service: make.Service, database: Database
+) -> None:
+    make.level_meter(database, "time-weighted")
+    then = datetime(2026, 4, 2, tzinfo=UTC)
+    before = make.service(database, now=then)
+    before.post(level(1, "02-10", "1000", "time-weighted"))
+    jobs.roll_up(database, now=then)
+    march = {day: share for day, share in days(database, 3).items() if day.month == 3}
+    assert len(march) == 31
+    assert sum(march.values()) == Decimal(1000)
+    assert march[date(2026, 3, 29)] < march[date(2026, 3, 28)], "23 hours, not 24"
+    with database.transaction() as session:
+        assert rebuild(session, month=Month(2026, 3), now=then) == 0
