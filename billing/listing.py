@@ -41,12 +41,14 @@ class Cell:
             red, orange, yellow or white.
         hidden: further words that only a screen reader says, for example which invoice
             "View" views.
+        nowrap: stays on one line, for example an invoice number.
     """
 
     text: str
     href: str | None = None
     colour: str | None = None
     hidden: str | None = None
+    nowrap: bool = False
 
 
 @dataclass(frozen=True)
