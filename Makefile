@@ -1,0 +1,75 @@
+# `make` alone says what there is. Everything runs in .venv, which is made when it is needed.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help demo serve test test-fast test-faults lint fmt types bench docs constraints audit image clean
+
+help: ## Say what there is to make
+	@grep -hE '^[a-z][a-z-]*:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+	@echo
+	@echo '  ARGS passes words on:  make demo ARGS="--events 1000000 --no-serve"'
+
+demo: $(VENV)/.runtime ## Show everything: real trusts, a month of usage, its invoices, the portal
+	@$(BIN)/paygo demo $(ARGS)
+
+serve: $(VENV)/.runtime ## Run paygo with an empty database and the scheduled jobs
+	@$(BIN)/paygo serve --with-scheduler $(ARGS)
+
+test: lint ## Check the style, the types, the import rules, and run the tests
+	$(BIN)/pytest -n 2 -m "not faults" $(ARGS)
+
+test-fast: $(VENV)/.dev ## Run the tests that need neither a browser nor much time
+	$(BIN)/pytest -n 2 -m "not faults and not browser and not slow" $(ARGS)
+
+test-faults: $(VENV)/.dev ## Run the tests that kill processes on purpose
+	$(BIN)/pytest -m faults $(ARGS)
+
+lint: $(VENV)/.dev ## Check the style, the types and the import rules
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+fmt: $(VENV)/.dev ## Put the code into the one style
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(VENV)/.dev ## Run the benchmarks; docs say what they measured
+	@for program in benchmarks/*.py; do $(BIN)/python $$program $(ARGS) || exit 1; done
+
+docs: $(VENV)/.dev ## Write the pages that the code knows: settings and problems
+	PYTHONPATH=. $(BIN)/python scripts/write_docs.py
+
+constraints: $(VENV)/.dev ## Pin what is installed here; do it after a green `make test`
+	$(BIN)/python scripts/write_constraints.py
+
+audit: $(VENV)/.dev ## Look for known faults in what we depend on
+	$(BIN)/pip-audit --requirement constraints.txt --no-deps --disable-pip
+
+image: ## Build the container image
+	docker build --tag paygo .
+
+clean: ## Remove the virtual environment and everything that was made
+	rm -rf $(VENV) demo-output build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "paygo needs Python 3.11 or newer; name one with: make PYTHON=/path/to/python3 demo"; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || \
+		{ rm -rf $(VENV); echo "Python cannot make virtual environments here; on Debian: apt-get install python3-venv"; exit 1; }
+
+# The demonstration needs only what paygo runs on, so that it starts quickly.
+$(VENV)/.runtime: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Installing what paygo runs on ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable .
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Installing what paygo runs on and is tested with ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test,dev]'
+	@touch $(VENV)/.runtime $@
