@@ -8,10 +8,11 @@ import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any, cast
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
-from sqlalchemy import delete, select, text, update
+from sqlalchemy import CursorResult, delete, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -478,6 +479,20 @@ def set_disabled(session: Session, *, now: datetime, user_id: str, disabled: boo
     if disabled:
         end_sessions_of(session, now=now, user_id=user_id)
         _check_administrator_is_left(session)
+
+
+def forget_old(session: Session, *, before: datetime) -> dict[str, int]:
+    """Delete tries to sign in and ended or abandoned sessions that are older than `before`.
+
+    Returns:
+        How many of each went.
+    """
+    tries = session.execute(delete(SignInAttemptRow).where(SignInAttemptRow.at < before))
+    sessions = session.execute(delete(SessionRow).where(SessionRow.last_seen_at < before))
+    return {
+        "tries": cast(CursorResult[Any], tries).rowcount,
+        "sessions": cast(CursorResult[Any], sessions).rowcount,
+    }
 
 
 def sign_in_by_identity(session: Session, *, now: datetime, identity: Identity) -> str:

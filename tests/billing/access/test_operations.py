@@ -284,3 +284,12 @@ def test_users_are_found_by_part_of_name_or_address(session: Session) -> None:
     found, total = queries.users(session, search="ROOT_")
     assert ([user.principal.email for user in found], total) == (["root_1@x.uk"], 1)
     assert queries.users(session, search="%")[1] == 0
+
+
+def test_old_tries_and_sessions_are_forgotten_and_new_ones_are_not(session: Session) -> None:
+    made = make_user(session)
+    try_to_sign_in(session, made.temporary_password)
+    new = try_to_sign_in(session, made.temporary_password, minutes=60 * 24)
+    gone = operations.forget_old(session, before=START + timedelta(hours=12))
+    assert gone == {"tries": 1, "sessions": 1}
+    assert session.scalars(select(SessionRow.token_sha256)).all() == [queries.token_hash(new.token)]

@@ -1,12 +1,14 @@
 """Refusals, HTTP errors and faults become problems; people get pages."""
 
+import flask_smorest as smorest
 import marshmallow
 import pytest
 from flask import Flask, Response, abort, request
 from flask.testing import FlaskClient
+from marshmallow import fields
 
 from metering.kit.errors import Conflict, FieldError, Invalid, NotFound, TooMany, Unauthenticated
-from metering.kit.guards import PUBLIC, guarded, install_guards
+from metering.kit.guards import PUBLIC, guard_blueprint, guarded, install_guards
 from metering.kit.problems import (
     KIND_STATUS,
     Problem,
@@ -155,6 +157,34 @@ def test_people_get_a_page_and_programs_a_document(client: FlaskClient) -> None:
     assert (person.status_code, person.mimetype) == (404, "text/html")
     program = client.get("/fail/unknown", headers={"Accept": "application/json"})
     assert program.content_type == "application/problem+json"
+
+
+def test_the_faults_that_flask_smorest_finds_have_pointers_too() -> None:
+    class UsageIn(marshmallow.Schema):
+        lines = fields.List(fields.Nested({"quantity": fields.Decimal(required=True)}))
+
+    blueprint = smorest.Blueprint("usage", __name__)
+    guard_blueprint(blueprint, PUBLIC)
+
+    @blueprint.route("/v1/usage", methods=["POST"])
+    @blueprint.arguments(UsageIn)
+    def post(sent: object) -> str:
+        return str(sent)
+
+    app = Flask(__name__)
+    app.config.update(API_TITLE="t", API_VERSION="1", OPENAPI_VERSION="3.1.0")
+    install_web(app, secure=False)
+    install_guards(app)
+    smorest.Api(app).register_blueprint(blueprint)
+    register_problems(app)
+    client = app.test_client()
+    invalid = client.post("/v1/usage", json={"lines": [{}], "more": 1})
+    assert invalid.status_code == 422
+    assert invalid.content_type == "application/problem+json"
+    pointers = {fault["pointer"] for fault in invalid.get_json()["errors"]}
+    assert pointers == {"/lines/0/quantity", "/more"}
+    broken = client.post("/v1/usage", data="{", content_type="application/json")
+    assert (broken.status_code, broken.get_json()["type"]) == (400, "/problems/malformed")
 
 
 def test_every_refusal_is_found_with_its_documentation() -> None:
