@@ -9,7 +9,9 @@ from sqlalchemy.orm import Session
 from billing.access import operations, queries
 from billing.access.model import Grant, Identity, Role, UnfitPassword
 from billing.access.tables import SessionRow, SignInAttemptRow, UserRow
+from billing.jobs import forget_sign_ins
 from metering.kit.audit import verify
+from metering.kit.db import Database
 from metering.kit.tables import AuditEntryRow
 from tests.web import START
 
@@ -293,3 +295,11 @@ def test_old_tries_and_sessions_are_forgotten_and_new_ones_are_not(session: Sess
     gone = operations.forget_old(session, before=START + timedelta(hours=12))
     assert gone == {"tries": 1, "sessions": 1}
     assert session.scalars(select(SessionRow.token_sha256)).all() == [queries.token_hash(new.token)]
+
+
+def test_the_job_keeps_what_is_younger_than_ninety_days(database: Database) -> None:
+    with database.transaction() as session:
+        made = make_user(session)
+        try_to_sign_in(session, made.temporary_password)
+    assert forget_sign_ins(database, now=START + timedelta(days=90)) == {"tries": 0, "sessions": 0}
+    assert forget_sign_ins(database, now=START + timedelta(days=91)) == {"tries": 1, "sessions": 1}
