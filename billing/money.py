@@ -7,7 +7,7 @@ loses a penny. Totals are sums of rounded amounts and are not rounded again.
 """
 
 from collections.abc import Mapping, Sequence
-from decimal import ROUND_FLOOR, ROUND_HALF_UP, Decimal, localcontext
+from decimal import ROUND_FLOOR, ROUND_HALF_UP, Context, Decimal, localcontext
 from fractions import Fraction
 from math import lcm
 
@@ -16,6 +16,7 @@ NOUGHT = Decimal("0.00")
 
 # Enough digits that no product or sum of quantities (38) and prices (30) is ever cut.
 PRECISION = 120
+_CONTEXT = Context(prec=PRECISION)
 
 
 def to_pennies(amount: Decimal | Fraction) -> Decimal:
@@ -25,13 +26,16 @@ def to_pennies(amount: Decimal | Fraction) -> Decimal:
     (Decimal('0.13'), Decimal('-0.13'))
     """
     if isinstance(amount, Fraction):
-        hundredths = abs(amount) * 100
-        whole = int(hundredths + Fraction(1, 2))
-        return Decimal(whole if amount >= 0 else -whole).scaleb(-2) + NOUGHT
-    with localcontext() as context:
-        context.prec = PRECISION
-        # Adding nought turns -0.00 into 0.00.
-        return amount.quantize(PENNY, rounding=ROUND_HALF_UP) + NOUGHT
+        # Half up in whole numbers: the floor of twice the hundredths, plus one, halved.
+        numerator, denominator = amount.numerator, amount.denominator
+        whole = (abs(numerator) * 200 + denominator) // (2 * denominator)
+        return _from_pennies(whole if numerator >= 0 else -whole)
+    # Adding nought turns -0.00 into 0.00.
+    return _CONTEXT.add(amount.quantize(PENNY, rounding=ROUND_HALF_UP, context=_CONTEXT), NOUGHT)
+
+
+def _from_pennies(pennies: int) -> Decimal:
+    return _CONTEXT.scaleb(Decimal(pennies), -2)
 
 
 def vat_on(net: Decimal, *, rate_percent: Decimal) -> Decimal:
@@ -76,7 +80,7 @@ def share_out(total: Decimal, weights: Mapping[str, Decimal]) -> dict[str, Decim
     by_remainder = sorted(exact, key=lambda key: (shares[key] - exact[key], key))
     for key in by_remainder[:left]:
         shares[key] += 1
-    return {key: (Decimal(sign * share).scaleb(-2) + NOUGHT) for key, share in shares.items()}
+    return {key: _from_pennies(sign * share) for key, share in shares.items()}
 
 
 def round_together(amounts: Mapping[str, Decimal | Fraction]) -> dict[str, Decimal]:
@@ -108,7 +112,7 @@ def round_together(amounts: Mapping[str, Decimal | Fraction]) -> dict[str, Decim
     by_remainder = sorted(hundredths, key=lambda key: (-(hundredths[key] % common), key))
     for key in by_remainder[:left]:
         pennies[key] += 1
-    return {key: Decimal(value).scaleb(-2) + NOUGHT for key, value in pennies.items()}
+    return {key: _from_pennies(value) for key, value in pennies.items()}
 
 
 def sum_pounds(amounts: Sequence[Decimal]) -> Decimal:

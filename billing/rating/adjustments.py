@@ -21,21 +21,20 @@ _HUNDRED = Decimal(100)
 
 def adjust(lines: Sequence[Line], month: Month) -> None:
     """Apply the adjustments to the lines of one account, tariff and price key."""
+    capped = promised = False
     for line in lines:
-        _discount(line)
-    if any(line.entry.price.maximum is not None for line in lines):
+        price = line.entry.price
+        terms = line.segment.terms
+        if price.discount_percent:
+            _take(line, price.discount_percent, "the tariff's discount")
+        if terms is not None and terms.discount_percent:
+            _take(line, terms.discount_percent, f"local agreement {terms.code}")
+        capped = capped or price.maximum is not None
+        promised = promised or price.minimum is not None
+    if capped:
         _cap(lines)
-    if any(line.entry.price.minimum is not None for line in lines):
+    if promised:
         _top_up(lines, month)
-
-
-def _discount(line: Line) -> None:
-    percent = line.entry.price.discount_percent
-    if percent:
-        _take(line, percent, "the tariff's discount")
-    terms = line.segment.terms
-    if terms is not None and terms.discount_percent:
-        _take(line, terms.discount_percent, f"local agreement {terms.code}")
 
 
 def _take(line: Line, percent: Decimal, source: str) -> None:
