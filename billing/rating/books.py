@@ -12,6 +12,7 @@ from billing.tariffs.terms import Price, Tariff
 
 REASONS = {
     "no-agreement": "The account has no agreement in force on these days.",
+    "no-version": "The account's tariff has no version in force on these days.",
     "no-price": "None of the account's tariffs has a price for this usage on these days.",
     "no-hour": "The meter has prices by time of day, and the usage does not say its hour.",
     "two-tariffs": "Two of the account's tariffs price the usage; it can be charged only once.",

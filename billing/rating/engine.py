@@ -89,10 +89,12 @@ def _rate(
     versions = Versions(tariffs, month)
     by_account: dict[str, list[Segment]] = {}
     agreed = sorted(agreements, key=lambda agreement: (agreement.account, agreement.tariff))
+    agreements_of: dict[str, list[Agreement]] = {}
     for agreement in agreed:
+        agreements_of.setdefault(agreement.account, []).append(agreement)
         by_account.setdefault(agreement.account, []).extend(segments_of(agreement, versions))
     parking = ParkingPlace()
-    groups = _collect(month, by_account, usage, parking)
+    groups = _collect(month, by_account, agreements_of, usage, parking)
     known: dict[PositionKey, Position] = {}
     if month.financial_month != 1:
         known = {(p.account, p.group, p.tariff, p.price_key): p for p in history}
@@ -112,7 +114,10 @@ def _rate(
                 own.append(line)
             else:
                 shared.setdefault(line.pool, []).append(line)
-        _price_own(own, month, day_count, parking)
+        if own:
+            year_before = known.get(key) if own[-1].entry.price.resets != "month" else None
+            before = NONE if year_before is None else year_before.billable
+            _price_own(own, before, month, day_count, parking)
 
     pools = _price_pools(shared, known, frozen, parking)
     for pool in pools:
@@ -146,6 +151,7 @@ def _rate(
 def _collect(
     month: Month,
     by_account: Mapping[str, Sequence[Segment]],
+    agreements: Mapping[str, Sequence[Agreement]],
     usage: Iterable[Usage],
     parking: ParkingPlace,
 ) -> dict[LineGroup, list[Line]]:
@@ -175,6 +181,8 @@ def _collect(
             else:
                 chosen = (segment, entry)
         if chosen is None:
+            if not segments and _agreed_on(agreements.get(item.account, ()), item.day):
+                reason = "no-version"
             parking.add(item, reason)
             continue
         line = lines.get(chosen)
@@ -197,6 +205,10 @@ def _collect(
     return groups
 
 
+def _agreed_on(agreements: Iterable[Agreement], day: date) -> bool:
+    return any(a.starts_on <= day and (a.ends_on is None or day < a.ends_on) for a in agreements)
+
+
 def _calendar(month: Month, segments: Sequence[Segment]) -> list[list[Segment]]:
     return [[s for s in segments if s.first_day <= day < s.end_day] for day in month.days()]
 
@@ -211,9 +223,11 @@ def _charge_order(line: Line) -> tuple[str, str, int, date]:
     return segment.account, segment.tariff.code, line.entry.order, segment.first_day
 
 
-def _price_own(lines: Sequence[Line], month: Month, day_count: int, parking: ParkingPlace) -> None:
+def _price_own(
+    lines: Sequence[Line], before: Exact, month: Month, day_count: int, parking: ParkingPlace
+) -> None:
     """Price the lines of one account and price key that are not shared."""
-    total: Exact = NONE
+    total = before
     for line in lines:
         total = add(total, line.billable)
     for line in lines:
@@ -286,5 +300,6 @@ def _charge(line: Line) -> Charge:
         alone_amount=line.alone_amount,
         first_day=segment.first_day,
         end_day=segment.end_day,
+        local_price=line.entry.local is not None,
         steps=tuple(line.steps),
     )

@@ -5,6 +5,7 @@ organisations named in the usage are taken to be on the tariff for the whole mon
 and in the national pool, and nobody else is.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
@@ -17,6 +18,7 @@ from billing.tariffs.terms import Tariff
 from metering.kit.errors import FieldError, Invalid
 from metering.periods import Month, london
 
+_NUMBER = re.compile(r"-?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d{1,2})?", re.ASCII)
 _FIELDS = frozenset({"organisation", "meter", "quantity", "dimensions", "at"})
 _GROUP = GroupMembership("estimate")
 
@@ -167,11 +169,10 @@ def _quantity(value: object) -> Decimal | str:
         value = str(value)
     if not isinstance(value, str):
         return 'A quantity is a number in quotes, such as "21.5".'
-    try:
-        number = Decimal(value)
-    except ArithmeticError:
+    if not _NUMBER.fullmatch(value):
         return f"'{value}' is not a number."
-    if not number.is_finite() or number < 0:
+    number = Decimal(value)
+    if number < 0:
         return "A quantity is nought or more."
     exponent = number.as_tuple().exponent
     if not isinstance(exponent, int) or exponent < -9:

@@ -149,6 +149,7 @@ class Charge:
         scope: how it was in fact priced: `own` also where a pooled price was rated
             for days on which the account was no member.
         terms: code of the local agreement in force, if any.
+        local_price: whether the price itself is the local agreement's.
         quantity: as metered, before conversion and inclusion.
         unit: of the priced quantity, where the tariff says.
         exact: pounds, unrounded, nothing ever cut.
@@ -177,6 +178,7 @@ class Charge:
     alone_amount: Decimal | None
     first_day: date
     end_day: date
+    local_price: bool = False
     steps: tuple[Step, ...] = field(default=(), repr=False)
 
     @property

@@ -59,7 +59,7 @@ class Pool:
             pricer = lines[0].entry.pricer
             try:
                 joint_amount = pricer.amount(
-                    start=self.start, quantity=self.joint, total=self.joint
+                    start=self.start, quantity=self.joint, total=add(self.start, self.joint)
                 )
             except BeyondTiers:
                 for line in lines:
@@ -91,7 +91,7 @@ class Pool:
             if yearly:
                 before = positions.get((account, None, line.segment.tariff.code, price.key))
                 start = NONE if before is None else before.billable
-            alone = line.entry.pricer.amount(start=start, quantity=own, total=own)
+            alone = line.entry.pricer.amount(start=start, quantity=own, total=add(start, own))
             if own != line.billable:
                 alone = divide(multiply(alone, line.billable), own)
             line.alone = alone
@@ -220,10 +220,17 @@ def freeze(pool: PoolTotal, charges: Iterable[Charge]) -> FrozenPool:
     """
     if pool.blended_price is None:
         raise ValueError(f"{pool.price_key} has no blended price: nothing was used")
-    wanted = (pool.tariff, pool.version, pool.price_key, pool.scope, pool.group)
+    wanted = (pool.tariff, pool.version, pool.price_key, pool.scope, pool.group, pool.terms)
     shares: dict[str, FrozenShare] = {}
     for charge in charges:
-        found = (charge.tariff, charge.version, charge.price_key, charge.scope, charge.group)
+        found = (
+            charge.tariff,
+            charge.version,
+            charge.price_key,
+            charge.scope,
+            charge.group,
+            charge.terms if charge.local_price else None,
+        )
         if found == wanted:
             before = shares.get(charge.account, FrozenShare(NONE, NOUGHT))
             shares[charge.account] = FrozenShare(

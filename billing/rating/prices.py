@@ -59,7 +59,8 @@ class Pricer:
         Args:
             start: billable quantity before it in the reset period.
             quantity: nought or more.
-            total: billable quantity of the whole month (for `volume`).
+            total: billable quantity of the whole month, and of the months before it
+                where the price resets by financial year (for `volume`).
 
         Raises:
             BeyondTiers: it goes past a last tier with an end.

@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 
 from billing.money import plain, show_pounds
-from billing.rating.numbers import Exact, divide, exact_text, show_exact_pounds, show_quantity
+from billing.rating.numbers import Exact, add, divide, exact_text, show_exact_pounds, show_quantity
 from billing.rating.prices import packages, slices, tier_of
 from billing.tariffs.terms import Price
 from metering.periods import show_date
@@ -57,7 +57,9 @@ class JointWalk:
                 "amount_words": show_exact_pounds(amount),
                 "blended": exact_text(blended),
                 "blended_words": show_exact_pounds(blended),
-                "working": _price(self.price, self.start, quantity, quantity, amount, 0, 0),
+                "working": _price(
+                    self.price, self.start, quantity, add(self.start, quantity), amount, 0, 0
+                ),
             }
         return self._said
 
@@ -139,8 +141,9 @@ def _price(
         if tier.flat:
             part = "" if quantity == total else f" × {show_quantity(quantity)} of this total"
             flat = f" + {_pounds(tier.flat)}{part}"
+        span = "month" if price.resets == "month" else "financial year"
         said["text"] = (
-            f"The month's {show_quantity(total)} reach {reach}, whose price holds for every unit: "
+            f"The {span}'s {show_quantity(total)} reach {reach}, whose price holds for every unit: "
             f"{show_quantity(quantity)} × {_pounds(tier.unit_price)}{flat} = {comes_to}."
         )
         said |= {"total": exact_text(total), "unit_price": plain(tier.unit_price)}

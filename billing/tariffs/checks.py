@@ -1,11 +1,12 @@
 """Rules that a price, and the prices of one tariff together, must keep."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 
 from billing.tariffs.bands import Band
-from billing.tariffs.terms import Price
+from billing.tariffs.terms import Price, Tariff
 from metering.kit.errors import FieldError
+from metering.meters.model import Meter
 
 
 def price_faults(price: Price, at: str) -> list[FieldError]:
@@ -33,13 +34,11 @@ def price_faults(price: Price, at: str) -> list[FieldError]:
             fault("included", "nothing-to-include", "A flat monthly amount includes nothing.")
         if price.convert is not None:
             fault("convert", "nothing-to-convert", "A flat monthly amount converts nothing.")
-    if price.resets == "financial-year" and price.model not in {"graduated", "package"}:
-        fault(
-            "resets",
-            "month-only",
-            "Only graduated and package prices continue through the year; any other would "
-            "price past months again or has nothing to continue.",
-        )
+    if price.resets == "financial-year" and price.model == "volume":
+        for index, tier in enumerate(price.tiers):
+            if tier.flat != 0:
+                detail = "A volume price that continues through the year has no flat amounts."
+                fault(f"tiers/{index}/flat", "flat-each-month", detail)
     if price.scope == "pool":
         faults.extend(_pool_faults(price, at))
     return faults
@@ -69,6 +68,36 @@ def _pool_faults(price: Price, at: str) -> list[FieldError]:
 
 
 _FREE = "A pooled price has no free band; use 'included', which is each account's own."
+
+
+def meter_faults(tariff: Tariff, meters: Mapping[str, Meter]) -> list[FieldError]:
+    """Return where the tariff names a meter, dimension or value that is not registered.
+
+    Args:
+        meters: every registered meter by its code.
+    """
+    faults: list[FieldError] = []
+    for index, price in enumerate(tariff.prices):
+        at = f"/prices/{index}"
+        if price.meter is None:
+            continue
+        meter = meters.get(price.meter)
+        if meter is None:
+            detail = f"No meter '{price.meter}' is registered."
+            faults.append(FieldError(f"{at}/meter", "unknown-meter", detail))
+            continue
+        for name, value in price.where:
+            dimension = meter.dimensions.get(name)
+            if dimension is None:
+                detail = f"The meter {meter.code} has no dimension '{name}'."
+                faults.append(FieldError(f"{at}/where/{name}", "unknown-dimension", detail))
+            elif dimension.get("values") is not None and value not in dimension["values"]:
+                detail = f"'{value}' is no value of the dimension {name} of {meter.code}."
+                faults.append(FieldError(f"{at}/where/{name}", "unknown-value", detail))
+        if price.band is not None and meter.resolution != "hour":
+            detail = f"The readings of {meter.code} are kept by day; bands need them by hour."
+            faults.append(FieldError(f"{at}/band", "needs-hours", detail))
+    return faults
 
 
 def tie_faults(placed: Sequence[tuple[str, Price]], bands: Sequence[Band]) -> list[FieldError]:

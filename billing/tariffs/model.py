@@ -5,6 +5,7 @@ Pure. `parse_tariff` reads a document, `to_document` writes it back, and
 """
 
 from billing.tariffs.bands import Band, slot_of
+from billing.tariffs.checks import meter_faults
 from billing.tariffs.differences import diff_tariffs
 from billing.tariffs.parsing import TariffRefused, parse_prices, parse_tariff
 from billing.tariffs.terms import (
@@ -34,6 +35,7 @@ __all__ = [
     "Tier",
     "VatTreatment",
     "diff_tariffs",
+    "meter_faults",
     "parse_prices",
     "parse_tariff",
     "price_document",

@@ -27,7 +27,7 @@ from metering.kit.errors import FieldError, Invalid
 
 Choice = TypeVar("Choice", bound=str)
 
-_NUMBER = re.compile(r"-?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d{1,2})?")
+_NUMBER = re.compile(r"-?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d{1,2})?", re.ASCII)
 _CODE = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,99}")
 _PRICE_FIELDS = frozenset(field.name for field in fields_of(Price))

@@ -7,7 +7,7 @@ from fractions import Fraction
 from typing import Any
 
 from billing.rating.engine import rate_month
-from billing.rating.model import Agreement, Charge, RatingResult, Usage
+from billing.rating.model import Agreement, Charge, DatedTariff, RatingResult, Usage
 from billing.tariffs.model import Price, Tariff, parse_prices, parse_tariff
 from metering.periods import Month
 
@@ -64,7 +64,7 @@ def agreed(account: str, **more: Any) -> Agreement:
 
 
 def rate(
-    tariffs: Tariff | Iterable[Tariff],
+    tariffs: Tariff | Iterable[DatedTariff | Tariff],
     *usage: Usage,
     month: Month = JUNE,
     agreements: Iterable[Agreement] | None = None,

@@ -50,10 +50,10 @@ def test_tiers_and_included_quantity_go_on_over_a_new_version() -> None:
 def test_a_withdrawn_tariff_has_no_price_after_its_end() -> None:
     ended = DatedTariff(tariff(per_unit("1")), ends_on=MID_JUNE)
 
-    result = rate([ended], used("RRK", "1", day=15), used("RRK", "1", day=16))  # type: ignore[list-item]  # the maker says Tariff
+    result = rate([ended], used("RRK", "1", day=15), used("RRK", "1", day=16))
 
     assert amounts(result) == ["1.00"]
-    assert [item.reason for item in result.parked] == ["no-agreement"]
+    assert [item.reason for item in result.parked] == ["no-version"]
 
 
 def test_an_account_that_left_owes_nothing_after() -> None:
@@ -186,3 +186,22 @@ def test_an_agreement_is_in_the_pool_unless_it_says_otherwise() -> None:
 
     assert only(alone).scope == "own"
     assert alone.pools == ()
+
+
+def test_a_tariff_without_a_version_in_force_is_named_as_the_reason() -> None:
+    later = tariff(per_unit("1"), starts="2026-06-16")
+
+    result = rate(later, used("RRK", "1", day=15))
+
+    assert [item.reason for item in result.parked] == ["no-version"]
+
+
+def test_a_volume_price_can_reach_its_tier_over_the_nhs_year() -> None:
+    steps = [{"up_to": "100", "unit_price": "1"}, {"up_to": None, "unit_price": "0.50"}]
+    yearly = tariff({"model": "volume", "tiers": steps, "resets": "financial-year"})
+    history = [Position("RRK", None, "t", "m/volume", Decimal(0), Decimal(90))]
+
+    result = rate(yearly, used("RRK", "20"), history=history)
+
+    assert amounts(result) == ["10.00"]
+    assert result.charges[0].working[0]["text"].startswith("The financial year's 110 reach")

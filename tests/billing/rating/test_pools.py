@@ -6,7 +6,7 @@ from fractions import Fraction
 import pytest
 
 from billing.money import round_together
-from billing.rating.model import Usage
+from billing.rating.model import Days, GroupMembership, LocalTerms, Usage
 from billing.rating.pools import freeze
 from tests.billing.rating.make import (
     JUNE,
@@ -14,6 +14,7 @@ from tests.billing.rating.make import (
     amounts,
     only,
     per_unit,
+    prices,
     rate,
     tariff,
     tiers,
@@ -161,3 +162,23 @@ def test_a_member_that_used_nothing_pays_nothing() -> None:
 
     assert only(result).account == "RA7"
     assert JUNE.first_day == only(result).first_day
+
+
+def test_a_group_and_its_local_agreement_are_frozen_apart() -> None:
+    icb = (GroupMembership("QNX"),)
+    half = LocalTerms(
+        "ICB1",
+        Days(JUNE.first_day.replace(day=16)),
+        prices(per_unit("1", scope="group")),
+        group="QNX",
+    )
+    grouped = tariff(per_unit("2", scope="group"))
+    agreements = [agreed("RA1", groups=icb, terms=(half,))]
+    usage = [used("RA1", "10", day=1), used("RA1", "10", day=20)]
+    closed = rate(grouped, *usage, agreements=agreements)
+
+    frozen = [freeze(pool, closed.charges) for pool in closed.pools]
+    again = rate(grouped, *usage, used("RA1", "1", day=20), agreements=agreements, frozen=frozen)
+
+    assert amounts(closed) == ["20.00", "10.00"]
+    assert amounts(again) == ["20.00", "11.00"]

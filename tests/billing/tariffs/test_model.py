@@ -12,11 +12,13 @@ from billing.tariffs.model import (
     Band,
     TariffRefused,
     diff_tariffs,
+    meter_faults,
     parse_prices,
     parse_tariff,
     slot_of,
     to_document,
 )
+from metering.meters.model import Meter
 
 ARCHIVE = """
 tariff: imaging-archive
@@ -340,3 +342,32 @@ def test_a_bare_list_of_prices_is_read_for_a_local_agreement() -> None:
 def test_no_document_breaks_the_reader(found: object) -> None:
     with pytest.raises(TariffRefused):
         parse_tariff(found)
+
+
+def test_a_tariff_names_only_registered_meters_dimensions_and_values() -> None:
+    meter = Meter(
+        code="studies",
+        name="Studies",
+        event_type="uk.study",
+        aggregation="sum",
+        quantity_field="studies",
+        unit="study",
+        dimensions={"modality": {"label": "Modality", "values": ["CT", "MR"]}},
+    )
+    tariff = parse_tariff(
+        document(
+            per_unit(meter="studies", where={"modality": "CT"}),
+            per_unit(meter="studies", where={"modality": "XX"}),
+            per_unit(meter="studies", where={"modality": "MR", "site": "A"}, band="peak"),
+            per_unit(meter="others"),
+            {"model": "flat", "amount": "1"},
+            bands={"peak": "08:00-18:00"},
+        )
+    )
+
+    assert [(error.pointer, error.code) for error in meter_faults(tariff, {"studies": meter})] == [
+        ("/prices/1/where/modality", "unknown-value"),
+        ("/prices/2/where/site", "unknown-dimension"),
+        ("/prices/2/band", "needs-hours"),
+        ("/prices/3/meter", "unknown-meter"),
+    ]
