@@ -12,7 +12,9 @@ see `adjustments`. Cutting a month at equal prices therefore changes no exact su
 each line is still rounded once, so a cut line may differ by a penny.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+import gc
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import date
 from decimal import localcontext
 
@@ -73,9 +75,25 @@ def rate_month(
         ValueError: usage lies outside the month, two versions of one tariff start on
             one day, or an account has two local terms or groups on one day.
     """
-    with localcontext() as context:
+    with localcontext() as context, _collector_paused():
         context.prec = PRECISION
         return _rate(month, tariffs, agreements, usage, history, frozen)
+
+
+@contextmanager
+def _collector_paused() -> Iterator[None]:
+    """Keep the cycle collector from walking a national run's results over and over.
+
+    Rating makes no reference cycles, and millions of small objects that all live to
+    the end: collecting in between was measured at 30% of the time, for nothing freed.
+    """
+    paused = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if paused:
+            gc.enable()
 
 
 def _rate(

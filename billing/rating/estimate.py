@@ -5,7 +5,6 @@ organisations named in the usage are taken to be on the tariff for the whole mon
 and in the national pool, and nobody else is.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
@@ -14,11 +13,11 @@ from typing import Any
 from billing.money import plain, sum_pounds
 from billing.rating.engine import rate_month
 from billing.rating.model import Agreement, GroupMembership, RatingResult, Usage
+from billing.tariffs.reading import NUMBER
 from billing.tariffs.terms import Tariff
 from metering.kit.errors import FieldError, Invalid
 from metering.periods import Month, london
 
-_NUMBER = re.compile(r"-?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d{1,2})?", re.ASCII)
 _FIELDS = frozenset({"organisation", "meter", "quantity", "dimensions", "at"})
 _GROUP = GroupMembership("estimate")
 
@@ -169,7 +168,7 @@ def _quantity(value: object) -> Decimal | str:
         value = str(value)
     if not isinstance(value, str):
         return 'A quantity is a number in quotes, such as "21.5".'
-    if not _NUMBER.fullmatch(value):
+    if not NUMBER.fullmatch(value):
         return f"'{value}' is not a number."
     number = Decimal(value)
     if number < 0:

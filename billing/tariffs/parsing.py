@@ -1,15 +1,13 @@
 """Reading a tariff document: every fault found at once, each with a JSON pointer."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import fields as fields_of
-from datetime import date
-from decimal import Decimal, InvalidOperation
-from typing import Any, TypeVar
+from decimal import Decimal
+from typing import Any
 
-from billing.money import plain
 from billing.tariffs.bands import Band
 from billing.tariffs.checks import price_faults, tie_faults
+from billing.tariffs.reading import CODE, NAME, Fields, escape
 from billing.tariffs.terms import (
     MODELS,
     SCOPES,
@@ -25,11 +23,6 @@ from billing.tariffs.terms import (
 )
 from metering.kit.errors import FieldError, Invalid
 
-Choice = TypeVar("Choice", bound=str)
-
-_NUMBER = re.compile(r"-?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d{1,2})?", re.ASCII)
-_CODE = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,99}")
 _PRICE_FIELDS = frozenset(field.name for field in fields_of(Price))
 _TARIFF_FIELDS = frozenset(
     ["tariff", "version", "name", "effective_from", "vat", "cos_heading", "bands", "prices"]
@@ -45,7 +38,6 @@ _MODEL_FIELDS: dict[str, tuple[str, ...]] = {
 _OWN_FIELDS = frozenset(name for names in _MODEL_FIELDS.values() for name in names)
 QUANTITY_PLACES = 9
 PRICE_PLACES = 12
-WHOLE_DIGITS = 18
 
 
 class TariffRefused(Invalid):
@@ -91,23 +83,18 @@ def _refusal(faults: list[FieldError]) -> TariffRefused:
     return TariffRefused(f"{count} {things} putting right in the tariff", errors=tuple(faults))
 
 
-class _Reader:
-    """Collects faults while it reads; a faulty value reads as None."""
-
-    def __init__(self) -> None:
-        self.faults: list[FieldError] = []
-
-    def fault(self, pointer: str, code: str, detail: str) -> None:
-        self.faults.append(FieldError(pointer, code, detail))
+class _Reader(Fields):
+    """Reads tariffs and prices; a faulty one reads as None."""
 
     # Whole documents
 
     def tariff(self, document: object) -> Tariff | None:
+        """Read a whole tariff."""
         fields = self.mapping(document, "", _TARIFF_FIELDS)
         if fields is None:
             return None
-        code = self.text(fields, "tariff", "", pattern=_CODE)
-        version = self.text(fields, "version", "", pattern=_NAME)
+        code = self.text(fields, "tariff", "", pattern=CODE)
+        version = self.text(fields, "version", "", pattern=NAME)
         effective_from = self.day(fields, "effective_from")
         vat = self.choice(fields, "vat", "", VAT_TREATMENTS)
         bands = self.bands(fields.get("bands"))
@@ -119,6 +106,7 @@ class _Reader:
         return Tariff(code, version, effective_from, vat, prices, bands, heading, name)
 
     def bands(self, found: object) -> tuple[Band, ...]:
+        """Read the bands by name."""
         if found is None:
             return ()
         if not isinstance(found, Mapping):
@@ -126,8 +114,8 @@ class _Reader:
             return ()
         bands = []
         for name, text in found.items():
-            pointer = f"/bands/{_escape(str(name))}"
-            if not isinstance(name, str) or not _CODE.fullmatch(name):
+            pointer = f"/bands/{escape(str(name))}"
+            if not isinstance(name, str) or not CODE.fullmatch(name):
                 self.fault(pointer, "bad-name", "A band's name is lower-case words and hyphens.")
             elif not isinstance(text, str):
                 self.fault(pointer, "not-text", 'Write a band as "Mon-Fri 08:00-18:00".')
@@ -139,6 +127,7 @@ class _Reader:
         return tuple(bands)
 
     def prices(self, items: object, pointer: str, bands: tuple[Band, ...]) -> tuple[Price, ...]:
+        """Read a list of prices, and check them together."""
         if not isinstance(items, list) or not items:
             self.fault(pointer, "required", "A tariff needs a list of at least one price.")
             return ()
@@ -151,6 +140,7 @@ class _Reader:
         return tuple(price for _, price in prices)
 
     def price(self, item: object, at: str, bands: tuple[Band, ...]) -> Price | None:
+        """Read one price, and check it."""
         before = len(self.faults)
         fields = self.mapping(item, at, _PRICE_FIELDS)
         if fields is None:
@@ -158,7 +148,7 @@ class _Reader:
         model = self.choice(fields, "model", at, MODELS)
         if model is not None:
             self.fits_model(fields, at, model)
-        meter = self.text(fields, "meter", at, required=model != "flat", pattern=_NAME)
+        meter = self.text(fields, "meter", at, required=model != "flat", pattern=NAME)
         where = self.where(fields.get("where"), f"{at}/where")
         band = self.text(fields, "band", at, required=False)
         if band is not None and band not in {known.name for known in bands}:
@@ -204,6 +194,7 @@ class _Reader:
     # Parts of a price
 
     def fits_model(self, fields: Mapping[str, object], at: str, model: str) -> None:
+        """Check that the fields are those of the price's model."""
         wanted = _MODEL_FIELDS[model]
         for name in wanted:
             if fields.get(name) is None:
@@ -213,6 +204,7 @@ class _Reader:
                 self.fault(f"{at}/{name}", "not-for-model", f"A {model} price has no '{name}'.")
 
     def where(self, found: object, pointer: str) -> tuple[tuple[str, str], ...]:
+        """Read dimension values, sorted by name."""
         if found is None:
             return ()
         if not isinstance(found, Mapping):
@@ -224,13 +216,14 @@ class _Reader:
                 value = str(value)
             if not isinstance(name, str) or not isinstance(value, str) or not name or not value:
                 self.fault(
-                    f"{pointer}/{_escape(str(name))}", "not-text", "A dimension's value is text."
+                    f"{pointer}/{escape(str(name))}", "not-text", "A dimension's value is text."
                 )
             else:
                 pairs.append((name, value))
         return tuple(sorted(pairs))
 
     def tiers(self, found: object, pointer: str) -> tuple[Tier, ...]:
+        """Read tiers; bounds rise, and only the last may have no end."""
         if found is None:
             return ()
         if not isinstance(found, list) or not found:
@@ -263,6 +256,7 @@ class _Reader:
         return tuple(tiers)
 
     def included(self, found: object, pointer: str) -> Included | None:
+        """Read an included quantity."""
         if found is None:
             return None
         fields = self.mapping(found, pointer, frozenset({"quantity", "per"}))
@@ -275,6 +269,7 @@ class _Reader:
         return None if quantity is None or per is None else Included(quantity, per)
 
     def convert(self, found: object, pointer: str) -> Conversion | None:
+        """Read a conversion."""
         if found is None:
             return None
         fields = self.mapping(found, pointer, frozenset({"divide_by", "unit"}))
@@ -285,127 +280,3 @@ class _Reader:
         divide_by = self.number(fields, "divide_by", pointer, QUANTITY_PLACES, above=True)
         unit = self.text(fields, "unit", pointer)
         return None if divide_by is None or unit is None else Conversion(divide_by, unit)
-
-    # Single values
-
-    def mapping(
-        self, found: object, pointer: str, known: frozenset[str]
-    ) -> Mapping[str, object] | None:
-        if not isinstance(found, Mapping):
-            self.fault(pointer, "not-an-object", "Here belongs an object with named fields.")
-            return None
-        for name in found:
-            if name not in known:
-                self.fault(
-                    f"{pointer}/{_escape(str(name))}",
-                    "unknown-field",
-                    f"There is no field '{name}' here; known are {', '.join(sorted(known))}.",
-                )
-        return found
-
-    def text(
-        self,
-        fields: Mapping[str, object],
-        name: str,
-        at: str,
-        *,
-        required: bool = True,
-        pattern: re.Pattern[str] | None = None,
-    ) -> str | None:
-        value = fields.get(name)
-        if isinstance(value, int) and not isinstance(value, bool):
-            value = str(value)
-        if value is None:
-            if required:
-                self.fault(f"{at}/{name}", "required", f"'{name}' is missing.")
-            return None
-        if not isinstance(value, str) or not value.strip() or len(value) > 200:
-            self.fault(f"{at}/{name}", "not-text", f"'{name}' is text of 1 to 200 characters.")
-            return None
-        if pattern is not None and not pattern.fullmatch(value):
-            self.fault(
-                f"{at}/{name}", "bad-name", f"'{value}' has characters that '{name}' may not have."
-            )
-            return None
-        return value
-
-    def choice(
-        self,
-        fields: Mapping[str, object],
-        name: str,
-        at: str,
-        choices: tuple[Choice, ...],
-        *,
-        default: Choice | None = None,
-    ) -> Choice | None:
-        value = fields.get(name, default)
-        for choice in choices:
-            if value == choice:
-                return choice
-        code = "required" if value is None else "bad-choice"
-        self.fault(f"{at}/{name}", code, f"'{name}' is one of {', '.join(choices)}.")
-        return None
-
-    def day(self, fields: Mapping[str, object], name: str) -> date | None:
-        value = fields.get(name)
-        try:
-            if isinstance(value, str):
-                return date.fromisoformat(value)
-        except ValueError:
-            pass
-        code = "required" if value is None else "bad-date"
-        self.fault(f"/{name}", code, f"'{name}' is a London date written YYYY-MM-DD.")
-        return None
-
-    def number(
-        self,
-        fields: Mapping[str, object],
-        name: str,
-        at: str,
-        places: int,
-        *,
-        above: bool = False,
-        at_most: Decimal | None = None,
-    ) -> Decimal | None:
-        value = fields.get(name)
-        pointer = f"{at}/{name}"
-        if value is None:
-            return None
-        if isinstance(value, Decimal | float):
-            self.fault(
-                pointer,
-                "unquoted-number",
-                f'Write the number in quotes, as "{value}", so that no digit of it is lost.',
-            )
-            return None
-        if isinstance(value, int) and not isinstance(value, bool):
-            value = str(value)
-        number: Decimal | None = None
-        if isinstance(value, str) and _NUMBER.fullmatch(value) and len(value) <= 40:
-            try:
-                number = Decimal(value)
-            except InvalidOperation:
-                number = None
-        if number is None:
-            self.fault(pointer, "not-a-number", f"'{name}' is a plain number, such as \"0.25\".")
-        elif number < 0 or (above and number == 0):
-            floor = "above nought" if above else "nought or more"
-            self.fault(pointer, "out-of-range", f"'{name}' is {floor}.")
-        elif at_most is not None and number > at_most:
-            self.fault(pointer, "out-of-range", f"'{name}' is at most {at_most}.")
-        elif _places(number) > places:
-            self.fault(pointer, "too-many-places", f"'{name}' has at most {places} places.")
-        elif number >= Decimal(10) ** WHOLE_DIGITS:
-            self.fault(pointer, "out-of-range", f"'{name}' has at most {WHOLE_DIGITS} digits.")
-        else:
-            return number
-        return None
-
-
-def _places(number: Decimal) -> int:
-    _, dot, places = plain(number).partition(".")
-    return len(places) if dot else 0
-
-
-def _escape(name: str) -> str:
-    return name.replace("~", "~0").replace("/", "~1")
