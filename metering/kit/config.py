@@ -252,6 +252,48 @@ class Settings:
         default="13",
         help="How many months back usage may still be sent or corrected.",
     )
+    supplier_name: str = _setting(
+        "PAYGO_SUPPLIER_NAME",
+        _text,
+        default="NHS Example Shared Services",
+        help="Legal name of the body that sends the invoices.",
+    )
+    supplier_address: str = _setting(
+        "PAYGO_SUPPLIER_ADDRESS",
+        _text,
+        default="1 Example Place; Leeds",
+        help="Its address as printed on invoices, lines divided by semicolons.",
+    )
+    supplier_postcode: str = _setting(
+        "PAYGO_SUPPLIER_POSTCODE", _text, default="LS1 4AP", help="Its postcode."
+    )
+    supplier_ods_code: str = _setting(
+        "PAYGO_SUPPLIER_ODS_CODE", _text, default="X26", help="Its ODS code."
+    )
+    supplier_vat_number: str | None = _setting(
+        "PAYGO_SUPPLIER_VAT_NUMBER",
+        _text,
+        default="GB654965435",
+        help="Its VAT number, with GB in front.",
+    )
+    supplier_email: str = _setting(
+        "PAYGO_SUPPLIER_EMAIL",
+        _text,
+        default="paygo@example.nhs.uk",
+        help="Where trusts write to about invoices.",
+    )
+    supplier_bank_account_name: str = _setting(
+        "PAYGO_SUPPLIER_BANK_ACCOUNT_NAME",
+        _text,
+        default="NHS Example Shared Services",
+        help="Name of the bank account that invoices are paid into.",
+    )
+    supplier_sort_code: str = _setting(
+        "PAYGO_SUPPLIER_SORT_CODE", _text, default="60-70-80", help="Its sort code."
+    )
+    supplier_account_number: str = _setting(
+        "PAYGO_SUPPLIER_ACCOUNT_NUMBER", _text, default="10014069", help="Its account number."
+    )
 
     @classmethod
     def from_environment(cls, environ: Environ) -> "Settings":
