@@ -10,12 +10,17 @@ from metering.kit.columns import Base
 
 
 class BillRunRow(Base):
-    """The run of one London month; there is one for each month."""
+    """The run of one London month; there is one for each month.
+
+    `supplier` is who sends the invoices, as set when the run started. `wanted` is work that a
+    person asked for and a job does: `draft` or `issue`, by `wanted_by`.
+    """
 
     __tablename__ = "bill_runs"
     __table_args__ = (
         CheckConstraint("status IN ('open', 'drafted', 'approved', 'issued')", name="status"),
         CheckConstraint("approved_by IS NULL OR approved_by <> started_by", name="four_eyes"),
+        CheckConstraint("wanted IN ('draft', 'issue')", name="wanted"),
         {"info": {"citus": "local"}},
     )
 
@@ -29,6 +34,9 @@ class BillRunRow(Base):
     approved_by: Mapped[str | None]
     issued_at: Mapped[datetime | None]
     checks: Mapped[list[Any]]
+    supplier: Mapped[dict[str, Any]]
+    wanted: Mapped[str | None]
+    wanted_by: Mapped[str | None]
 
 
 class BillRunAccountRow(Base):
