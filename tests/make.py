@@ -224,7 +224,7 @@ def usage(
         dimension_set_id=dimension_set,
         hour=london(moment).hour if counted.resolution == "hour" else WHOLE_DAY,
         quantity=Decimal(quantity),
-        event_count=1,
+        event_count=-1 if quantity.startswith("-") else 1,
         updated_at=received,
     )
     session.execute(
@@ -232,7 +232,7 @@ def usage(
             index_elements=["subject_id", "meter_id", "used_on", "dimension_set_id", "hour"],
             set_={
                 "quantity": ReadingRow.quantity + reading.excluded.quantity,
-                "event_count": ReadingRow.event_count + 1,
+                "event_count": ReadingRow.event_count + reading.excluded.event_count,
                 "updated_at": reading.excluded.updated_at,
             },
         )

@@ -42,6 +42,7 @@ EDGES = (
     "billing/jobs.py",
     "billing/payments/",
     "billing/portal/",
+    "billing/runs/work.py",
     "billing/scheduler.py",
     "billing/server.py",
     "metering/app.py",

@@ -1,1 +1,0 @@
-"""Bank statements and remittance advices, and finding out what each movement is."""

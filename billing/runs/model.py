@@ -1,0 +1,171 @@
+"""A run's checks and figures, as people review them; pure."""
+
+from dataclasses import asdict, dataclass
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any
+
+from billing.money import NOUGHT, sum_pounds
+from metering.periods import Month, london_midnight
+
+GRACE_DAYS = 3
+"""Days after the month's end that services have to send the last of its usage."""
+
+# What a person should look at before approving: a change of at least both.
+OUTLIER_POUNDS = Decimal("100.00")
+OUTLIER_SHARE = Decimal("0.5")
+
+
+class Outcome(StrEnum):
+    """How a check came out; only `fail` stops the run."""
+
+    PASS = "pass"  # noqa: S105 - a word, no secret
+    WARN = "warn"
+    FAIL = "fail"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """One check before the invoices: its name, outcome, and one sentence that says it."""
+
+    name: str
+    outcome: Outcome
+    detail: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Return JSON that `read` reads back."""
+        return asdict(self)
+
+    @classmethod
+    def read(cls, said: dict[str, Any]) -> "Check":
+        """Read what `to_json` wrote."""
+        return cls(name=said["name"], outcome=Outcome(said["outcome"]), detail=said["detail"])
+
+
+def may_start_at(month: Month, *, grace_days: int = GRACE_DAYS) -> datetime:
+    """Return the instant from which the month's run may start."""
+    return london_midnight(month.end_day + timedelta(days=grace_days))
+
+
+@dataclass(frozen=True, kw_only=True)
+class AccountFigures:
+    """One account in a run.
+
+    Attributes:
+        net: pounds without VAT of its documents in the run, credit notes taken off.
+        corrections: the part of `net` that amends earlier invoices.
+        last_net: of the month before, None when it had no invoice.
+        documents: how many drafts or issued documents.
+    """
+
+    account_id: str
+    ods_code: str
+    name: str
+    status: str
+    reason: str | None
+    net: Decimal
+    vat: Decimal
+    total: Decimal
+    corrections: Decimal
+    pool_saving: Decimal
+    last_net: Decimal | None
+    documents: int
+
+    @property
+    def change(self) -> Decimal:
+        """Pounds more than the month before."""
+        return self.net - (self.last_net or NOUGHT)
+
+    @property
+    def is_outlier(self) -> bool:
+        """Whether the change from last month asks for a look."""
+        if self.last_net is None:
+            return False
+        return abs(self.change) >= OUTLIER_POUNDS and abs(self.change) >= OUTLIER_SHARE * abs(
+            self.last_net
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Review:
+    """A run for review: its checks, its accounts by ODS code, and their sums."""
+
+    run_id: str
+    month: Month
+    status: str
+    started_by: str
+    approved_by: str | None
+    checks: tuple[Check, ...]
+    accounts: tuple[AccountFigures, ...]
+
+    @property
+    def net(self) -> Decimal:
+        """Pounds without VAT over all accounts."""
+        return sum_pounds([account.net for account in self.accounts])
+
+    @property
+    def vat(self) -> Decimal:
+        """VAT over all accounts."""
+        return sum_pounds([account.vat for account in self.accounts])
+
+    @property
+    def total(self) -> Decimal:
+        """Pounds with VAT over all accounts."""
+        return sum_pounds([account.total for account in self.accounts])
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Accounts by status."""
+        found: dict[str, int] = {}
+        for account in self.accounts:
+            found[account.status] = found.get(account.status, 0) + 1
+        return found
+
+    @property
+    def outliers(self) -> tuple[AccountFigures, ...]:
+        """Accounts whose change from last month asks for a look."""
+        return tuple(account for account in self.accounts if account.is_outlier)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reconciled:
+    """Conservation for one organisation and meter in one month.
+
+    Attributes:
+        events: quantity of raw events, None for a meter whose events do not add up.
+        unbilled: rated and not invoiced; `reason` says why, None when it is nought.
+    """
+
+    month: date
+    organisation: str
+    meter: str
+    events: Decimal | None
+    event_count: int
+    reading_event_count: int
+    readings: Decimal
+    rated: Decimal
+    parked: Decimal
+    invoiced: Decimal
+    reason: str | None
+
+    @property
+    def unbilled(self) -> Decimal:
+        """Rated and not invoiced; below nought where usage was withdrawn since."""
+        return self.rated - self.invoiced
+
+    @property
+    def differences(self) -> tuple[str, ...]:
+        """What does not add up, in words; empty where everything does."""
+        found = []
+        if self.events is not None and self.events != self.readings:
+            found.append(f"events {self.events} are not readings {self.readings}")
+        if self.event_count != self.reading_event_count:
+            found.append(
+                f"{self.event_count} events are not the {self.reading_event_count} in readings"
+            )
+        if self.readings != self.rated + self.parked:
+            found.append(
+                f"readings {self.readings} are not rated {self.rated} and parked {self.parked}"
+            )
+        return tuple(found)

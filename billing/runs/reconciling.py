@@ -1,0 +1,233 @@
+"""Conservation: events = readings = rated + parked, and rated = invoiced + unbilled.
+
+Its SQL is its own, straight from the raw events to the invoice lines: it shares no query with
+rating or invoicing, so that it would see what they missed.
+"""
+
+from collections.abc import Sequence
+from decimal import Decimal
+
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+from billing.runs.model import Reconciled
+from metering.periods import Month
+
+_SQL = text(
+    """
+    WITH raw AS (
+        SELECT subject_id, meter_id, sum(quantity) AS quantity,
+            sum(CASE kind WHEN 1 THEN -1 ELSE 1 END) AS events
+        FROM usage_events
+        WHERE period_month = :month AND occurred_at >= :start AND occurred_at < :end
+        GROUP BY subject_id, meter_id
+    ),
+    daily AS (
+        SELECT subject_id, meter_id, sum(quantity) AS quantity, sum(event_count) AS events
+        FROM readings WHERE used_on >= :month AND used_on < :end_day
+        GROUP BY subject_id, meter_id
+    ),
+    counted AS (
+        SELECT o.ods_code AS organisation, m.code AS meter, m.aggregation,
+            raw.quantity AS events, coalesce(raw.events, 0) AS event_count,
+            coalesce(daily.quantity, 0) AS readings,
+            coalesce(daily.events, 0) AS reading_event_count
+        FROM raw
+        FULL JOIN daily ON daily.subject_id = raw.subject_id AND daily.meter_id = raw.meter_id
+        JOIN organisations o ON o.id = coalesce(raw.subject_id, daily.subject_id)
+        JOIN meters m ON m.id = coalesce(raw.meter_id, daily.meter_id)
+    ),
+    rated AS (
+        SELECT o.ods_code AS organisation, c.meter, sum(c.quantity) AS quantity,
+            sum(c.amount) AS net
+        FROM charges c
+        JOIN accounts a ON a.id = c.account_id
+        JOIN organisations o ON o.id = a.organisation_id
+        WHERE c.month = :month AND c.meter <> ''
+        GROUP BY o.ods_code, c.meter
+    ),
+    parked AS (
+        SELECT organisation, meter, sum(quantity) AS quantity
+        FROM parked_usage WHERE month = :month AND meter <> ''
+        GROUP BY organisation, meter
+    ),
+    invoiced AS (
+        SELECT o.ods_code AS organisation, l.meter,
+            sum(CASE WHEN i.kind = 'credit-note' THEN -l.quantity ELSE l.quantity END) AS quantity,
+            sum(CASE WHEN i.kind = 'credit-note' THEN -l.net ELSE l.net END) AS net
+        FROM invoice_lines l
+        JOIN invoices i ON i.account_id = l.account_id AND i.id = l.invoice_id
+        JOIN accounts a ON a.id = l.account_id
+        JOIN organisations o ON o.id = a.organisation_id
+        WHERE l.month = :month AND l.meter <> '' AND i.status IN ('issued', 'settled')
+            AND coalesce(i.credit_basis, '') <> 'concession'
+        GROUP BY o.ods_code, l.meter
+    ),
+    keys AS (
+        SELECT organisation, meter FROM counted
+        UNION SELECT organisation, meter FROM rated
+        UNION SELECT organisation, meter FROM parked
+        UNION SELECT organisation, meter FROM invoiced
+    )
+    SELECT k.organisation, k.meter, c.aggregation, coalesce(c.events, 0),
+        coalesce(c.event_count, 0), coalesce(c.reading_event_count, 0),
+        coalesce(c.readings, 0), coalesce(r.quantity, 0), coalesce(p.quantity, 0),
+        coalesce(i.quantity, 0), coalesce(r.net, 0) = coalesce(i.net, 0),
+        b.run_status, b.status
+    FROM keys k
+    LEFT JOIN counted c USING (organisation, meter)
+    LEFT JOIN rated r USING (organisation, meter)
+    LEFT JOIN parked p USING (organisation, meter)
+    LEFT JOIN invoiced i USING (organisation, meter)
+    LEFT JOIN (
+        SELECT o.ods_code AS organisation, run.status AS run_status, ra.status
+        FROM bill_runs run
+        JOIN bill_run_accounts ra ON ra.run_id = run.id
+        JOIN accounts a ON a.id = ra.account_id
+        JOIN organisations o ON o.id = a.organisation_id
+        WHERE run.month = :month
+    ) b USING (organisation)
+    ORDER BY k.organisation, k.meter
+    """
+)
+
+_REASONS = {
+    "parked": "account-parked",
+    "held": "account-held",
+    "nothing-due": "nothing-due",
+}
+
+
+def reconcile_month(session: Session, *, month: Month) -> Sequence[Reconciled]:
+    """Return conservation for every organisation and meter of a month.
+
+    Look at `differences` for what does not add up, and at `reason` for what is rated and
+    not invoiced.
+    """
+    period = month.period
+    rows = session.execute(
+        _SQL,
+        {
+            "month": month.first_day,
+            "end_day": month.end_day,
+            "start": period.start,
+            "end": period.end,
+        },
+    )
+    found = []
+    for row in rows:
+        (organisation, meter, aggregation, events, event_count, reading_count, readings) = row[:7]
+        rated, parked, invoiced, same_money, run_status, status = row[7:]
+        additive = aggregation is None or aggregation in ("sum", "count")
+        found.append(
+            Reconciled(
+                month=month.first_day,
+                organisation=organisation,
+                meter=meter,
+                events=Decimal(events) if additive else None,
+                event_count=int(event_count),
+                reading_event_count=int(reading_count),
+                readings=Decimal(readings),
+                rated=Decimal(rated),
+                parked=Decimal(parked),
+                invoiced=Decimal(invoiced),
+                reason=None
+                if rated == invoiced
+                else _reason(run_status, status, same_money=same_money),
+            )
+        )
+    return found
+
+
+def _reason(run_status: str | None, status: str | None, *, same_money: bool) -> str:
+    if status in _REASONS:
+        return _REASONS[status]
+    if run_status is None or status != "issued":
+        return "not-yet-invoiced"
+    return "no-money-difference" if same_money else "to-be-corrected"
+
+
+def pending_batches(session: Session) -> int:
+    """Return how many accepted batches are not yet in the readings."""
+    return int(
+        session.scalar(text("SELECT count(*) FROM ingest_batches WHERE claimed_at IS NULL")) or 0
+    )
+
+
+def strayed_events(session: Session, *, month: Month) -> int:
+    """Return how many events lie in the month's partition but not in its London month."""
+    return int(
+        session.scalar(
+            text(
+                "SELECT count(*) FROM usage_events WHERE period_month = :month "
+                "AND (occurred_at < :start OR occurred_at >= :end)"
+            ),
+            {
+                "month": month.first_day,
+                "start": month.period.start,
+                "end": month.period.end,
+            },
+        )
+        or 0
+    )
+
+
+def manifest_faults(session: Session, *, month: Month) -> list[tuple[str, str, str]]:
+    """Return source, policy and a sentence for each manifest that events do not bear out.
+
+    The latest manifest for the same meter, organisation and days counts. A source whose
+    policy is to wait and that sent none for the month is at fault too.
+    """
+    rows = session.execute(
+        text(
+            """
+            WITH latest AS (
+                SELECT DISTINCT ON (source_id, meter_id, subject_id, first_on, end_on) *
+                FROM manifests WHERE first_on >= :month AND end_on <= :end_day
+                ORDER BY source_id, meter_id, subject_id, first_on, end_on, received_at DESC
+            )
+            SELECT s.code, s.manifest_policy, m.code, f.first_on, f.end_on,
+                f.declared_count, f.declared_quantity,
+                coalesce(e.events, 0), coalesce(e.quantity, 0)
+            FROM latest f
+            JOIN sources s ON s.id = f.source_id
+            JOIN meters m ON m.id = f.meter_id
+            LEFT JOIN LATERAL (
+                SELECT sum(CASE u.kind WHEN 1 THEN -1 ELSE 1 END) AS events,
+                    sum(u.quantity) AS quantity
+                FROM usage_events u
+                WHERE u.period_month = :month AND u.meter_id = f.meter_id
+                    AND (f.subject_id IS NULL OR u.subject_id = f.subject_id)
+                    AND (u.occurred_at AT TIME ZONE 'Europe/London')::date >= f.first_on
+                    AND (u.occurred_at AT TIME ZONE 'Europe/London')::date < f.end_on
+            ) e ON true
+            WHERE s.manifest_policy <> 'ignore'
+            ORDER BY s.code, m.code, f.first_on
+            """
+        ),
+        {"month": month.first_day, "end_day": month.end_day},
+    ).all()
+    faults = [
+        (
+            source,
+            policy,
+            f"{source} declared {count} events ({quantity}) of {meter} from {first} to {end}; "
+            f"{events} ({used}) arrived.",
+        )
+        for source, policy, meter, first, end, count, quantity, events, used in rows
+        if events != count or used != quantity
+    ]
+    heard = {row[0] for row in rows}
+    waiting = session.execute(
+        text(
+            "SELECT code FROM sources WHERE manifest_policy = 'wait' AND registered_at < :end "
+            "AND (closed_at IS NULL OR closed_at >= :start) ORDER BY code"
+        ),
+        {"start": month.period.start, "end": month.period.end},
+    )
+    faults += [
+        (code, "wait", f"{code} has sent no manifest for {month.name}.")
+        for (code,) in waiting
+        if code not in heard
+    ]
+    return faults
