@@ -7,10 +7,16 @@ from pathlib import Path
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from hypothesis import HealthCheck, settings
 from sqlalchemy.orm import Session
 
 from metering.kit.db import Database
 from tests import databases, web
+
+# A busy machine is no fault of a property: promises are tested, not milliseconds.
+settings.register_profile("paygo", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("thorough", settings.get_profile("paygo"), max_examples=1500)
+settings.load_profile("paygo")
 
 
 @pytest.fixture(scope="session")
