@@ -4,7 +4,7 @@ Pure: the macro `ui.listing` draws it, and every change of order or page is a
 plain link, so that lists work without JavaScript and can be bookmarked.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 from urllib.parse import urlencode
@@ -49,6 +49,37 @@ class Cell:
     colour: str | None = None
     hidden: str | None = None
     nowrap: bool = False
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Order and page that an address asks for."""
+
+    sort: str
+    direction: Direction
+    page: int
+
+
+def read_asked(
+    query: Mapping[str, str],
+    *,
+    keys: Collection[str],
+    sort: str,
+    direction: Direction = "ascending",
+) -> Asked:
+    """Read `sort`, `direction` and `page` of an address; what makes no sense is the usual.
+
+    Args:
+        query: the address's query.
+        keys: columns by which the list can be sorted.
+        sort, direction: the list's usual order.
+    """
+    asked_sort, turned = query.get("sort", ""), query.get("direction")
+    number = query.get("page", "1")
+    page = int(number) if number.isascii() and number.isdigit() and len(number) <= 6 else 1
+    if asked_sort not in keys:
+        return Asked(sort, direction, max(1, page))
+    return Asked(asked_sort, "descending" if turned == "descending" else "ascending", max(1, page))
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ frozen page model. Pure formats only; sums belong to the model.
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
@@ -36,11 +36,15 @@ _EXPECTED_401 = {"not-signed-in", "session-ended"}
 
 @dataclass(frozen=True)
 class NavigationItem:
-    """A link in the header, shown to those whom the route's guard lets pass."""
+    """A link in the header, shown to those whom the route's guard lets pass.
+
+    `address` says where it leads on the page in hand; None leaves the link out there.
+    """
 
     area: str
     label: str
     endpoint: str
+    address: Callable[[], str | None] | None = None
 
 
 @dataclass(frozen=True)
@@ -103,10 +107,22 @@ def static_url(name: str) -> str:
     return url_for("static", filename=name, v=_version(name))
 
 
-def add_navigation(app: Flask, *, area: str, label: str, endpoint: str) -> None:
-    """Add a link to the header of an area (`portal` or `console`), after those there are."""
+def add_navigation(
+    app: Flask,
+    *,
+    area: str,
+    label: str,
+    endpoint: str,
+    address: Callable[[], str | None] | None = None,
+) -> None:
+    """Add a link to the header of an area (`portal` or `console`), after those there are.
+
+    Args:
+        endpoint: whose guard decides who sees the link.
+        address: where it leads, where the endpoint alone does not say; None hides it.
+    """
     items: list[NavigationItem] = app.extensions.setdefault(_NAVIGATION, [])
-    items.append(NavigationItem(area, label, endpoint))
+    items.append(NavigationItem(area, label, endpoint, address))
 
 
 def _may_open(item: NavigationItem) -> bool:
@@ -126,7 +142,9 @@ def navigation() -> dict[str, tuple[NavigationLink, ...]]:
     found: dict[str, list[tuple[str, str]]] = {}
     for item in items:
         if _may_open(item):
-            found.setdefault(item.area, []).append((item.label, url_for(item.endpoint)))
+            href = url_for(item.endpoint) if item.address is None else item.address()
+            if href is not None:
+                found.setdefault(item.area, []).append((item.label, href))
     return {area: _links(entries) for area, entries in found.items()}
 
 

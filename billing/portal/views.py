@@ -1,23 +1,85 @@
-"""Pages of the portal. Another trust's object is "not found" here."""
+"""The portal: where trust finance starts. Another trust's object is "not found" here."""
 
-from flask import Blueprint, Flask, render_template
+from functools import partial
 
-from billing.access.guards import permitted
+from flask import Flask, Response, render_template, request, url_for
+
+from billing.access.guards import current_principal
 from billing.access.model import Permission
-from billing.web import add_navigation
-from metering.kit.guards import guard_blueprint
+from billing.listing import Cell, Column, Listing, read_asked
+from billing.portal import invoice_views
+from billing.portal.account import address_in_account
+from billing.portal.account_queries import account_choices
+from billing.portal.blueprint import blueprint
+from billing.web import add_navigation, go
+from metering.kit.web import edge
 
-blueprint = Blueprint("portal", __name__, template_folder="templates", url_prefix="/portal")
-guard_blueprint(blueprint, permitted(Permission.SEE_ACCOUNT))
+_PAGE_SIZE = 25
+# In the order in which their links stand in the header.
+_SECTIONS = (("Invoices", "portal.invoices"),)
 
 
 @blueprint.get("/")
-def home() -> str:
-    """Show the start page of trust finance."""
-    return render_template("portal/home.html")
+def home() -> Response | str:
+    """Lead to the only account there is to see, or let people choose one."""
+    principal = current_principal()
+    everything = principal.may(Permission.SEE_EVERYTHING)
+    search = request.args.get("search", "").strip()[:100]
+    page = read_asked(request.args, keys=(), sort="").page
+    with edge().database.snapshot() as session:
+        found, total = account_choices(
+            session,
+            account_ids=None if everything else principal.account_ids,
+            search=search,
+            page=page,
+            page_size=_PAGE_SIZE,
+        )
+    if not everything and not search and total == 1:
+        return go(url_for("portal.invoices", code=found[0].code))
+    listing = Listing(
+        caption="Accounts",
+        caption_hidden=True,
+        columns=(Column("Account"), Column("ODS code"), Column("State")),
+        rows=tuple(
+            (
+                Cell(item.name, href=url_for("portal.invoices", code=item.code)),
+                Cell(item.code),
+                Cell("Closed", colour="grey") if item.closed else Cell("Open", colour="green"),
+            )
+            for item in found
+        ),
+        path=url_for("portal.home"),
+        query={"search": search} if search else {},
+        page=page,
+        page_size=_PAGE_SIZE,
+        total=total,
+        empty=(
+            "No account has that name or ODS code. Change what you search for."
+            if search
+            else "There is no account to show. Ask an administrator to give you a role for yours."
+        ),
+    )
+    return render_template(
+        "portal/accounts.html", listing=listing, search=search, everything=everything
+    )
 
 
 def register(app: Flask) -> None:
     """Add the portal to `app`."""
     app.register_blueprint(blueprint)
-    add_navigation(app, area="portal", label="Home", endpoint="portal.home")
+    for label, endpoint in _SECTIONS:
+        add_navigation(
+            app,
+            area="portal",
+            label=label,
+            endpoint=endpoint,
+            address=partial(_address, endpoint, first=endpoint == _SECTIONS[0][1]),
+        )
+
+
+def _address(endpoint: str, *, first: bool) -> str | None:
+    # Where no account is open yet, one link leads to where it is chosen.
+    return address_in_account(endpoint) or (url_for("portal.home") if first else None)
+
+
+__all__ = ["blueprint", "invoice_views", "register"]

@@ -1,0 +1,61 @@
+"""How the portal's pages word what they show."""
+
+from datetime import date, timedelta
+from decimal import Decimal
+
+from billing.documents.words import show_number, show_unit_price
+from billing.money import show_pounds
+from metering.periods import show_date
+
+__all__ = ["show_number", "show_unit_price"]
+
+_TREATMENTS = {
+    "standard": "Standard rate",
+    "zero": "Zero rate",
+    "exempt": "Exempt",
+    "outside-scope": "Outside the scope of VAT",
+}
+
+
+def show_span(first: date, end: date) -> str:
+    """Write half-open London dates for people: `1 to 30 April 2026`, `1 April 2026`."""
+    last = end - timedelta(days=1)
+    if first == last:
+        return show_date(first)
+    if (first.year, first.month) == (last.year, last.month):
+        return f"{first.day} to {show_date(last)}"
+    return f"{show_date(first)} to {show_date(last)}"
+
+
+def show_size(octets: int) -> str:
+    """Write the size of a file: `84 KB`, `1.2 MB`."""
+    if octets < 1_000_000:
+        return f"{max(1, round(octets / 1000))} KB"
+    tenths = octets // 100_000
+    return f"{tenths // 10}.{tenths % 10} MB"
+
+
+def show_treatment(treatment: str, rate_percent: Decimal) -> str:
+    """Write a VAT treatment with its rate: `Standard rate, 20%`."""
+    rate = f", {show_number(rate_percent)}%" if rate_percent else ""
+    return f"{_TREATMENTS.get(treatment, treatment)}{rate}"
+
+
+def show_change(now: Decimal, before: Decimal) -> str:
+    """Write by how much an amount differs from another: `£12.00 more than`, `the same as`."""
+    if now == before:
+        return "the same as"
+    return f"{show_pounds(abs(now - before))} {'more' if now > before else 'less'} than"
+
+
+def plural(count: int, one: str, many: str | None = None) -> str:
+    """Write a count with its noun: `1 invoice`, `1,234 invoices`."""
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
+def show_dimensions(dimensions: dict[str, str], labels: dict[str, str] | None = None) -> str:
+    """Write dimension values in words: `Modality CT, Site Leeds`."""
+    named = (
+        ((labels or {}).get(name) or name, value) for name, value in sorted(dimensions.items())
+    )
+    return ", ".join(f"{label[:1].upper()}{label[1:]} {value}" for label, value in named)
