@@ -125,8 +125,9 @@ def reconcile_month(session: Session, *, month: Month) -> Sequence[Reconciled]:
                 organisation=organisation,
                 meter=meter,
                 events=Decimal(events) if additive else None,
-                event_count=int(event_count),
-                reading_event_count=int(reading_count),
+                # Readings of other meters are worked out anew, not added up by event.
+                event_count=int(event_count) if additive else 0,
+                reading_event_count=int(reading_count) if additive else 0,
                 readings=Decimal(readings),
                 rated=Decimal(rated),
                 parked=Decimal(parked),

@@ -81,7 +81,7 @@ def service(database: Database, *prices: dict[str, object], **facts: object) -> 
     with database.transaction() as session:
         make.source(session)
         make.meter(session)
-        make.tariff(session, *prices, **facts)  # type: ignore[arg-type] - facts are a maker's
+        make.tariff(session, *prices, **facts)
 
 
 def trusts(database: Database, *codes: str, **facts: object) -> list[AccountRow]:
@@ -90,7 +90,7 @@ def trusts(database: Database, *codes: str, **facts: object) -> list[AccountRow]
     with database.transaction() as session:
         for code in codes:
             trust = make.account(session, code=code)
-            make.agreement(session, account=trust, **facts)  # type: ignore[arg-type] - as above
+            make.agreement(session, account=trust, **facts)
             found.append(trust)
     return found
 
@@ -98,7 +98,7 @@ def trusts(database: Database, *codes: str, **facts: object) -> list[AccountRow]
 def uses(database: Database, code: str, quantity: str, **facts: object) -> None:
     """A trust uses the service."""
     with database.transaction() as session:
-        make.usage(session, code=code, quantity=quantity, **facts)  # type: ignore[arg-type] - as above
+        make.usage(session, code=code, quantity=quantity, **facts)
 
 
 def amounts(document: Invoice) -> tuple[str, str, str]:
