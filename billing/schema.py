@@ -9,6 +9,7 @@ from billing.charges import tables as charges
 from billing.invoices import tables as invoices
 from billing.ledger import tables as ledger
 from billing.payments import tables as payments
+from billing.payments.bank import tables as bank
 from billing.runs import tables as runs
 from billing.tariffs import tables as tariffs
 from metering.events import tables as events
@@ -33,6 +34,7 @@ TABLE_MODULES = (
     invoices,
     ledger,
     payments,
+    bank,
     access,
 )
 

@@ -13,13 +13,8 @@ from billing.ledger import queries as ledger
 from billing.ledger.model import Difference, LedgerAccount, differences
 from billing.ledger.tables import ReceivableRow
 from billing.money import NOUGHT
-from billing.payments.tables import (
-    AllocationRow,
-    BankLineRow,
-    BankLineUseRow,
-    PaymentRow,
-    RefundRow,
-)
+from billing.payments.bank.tables import BankLineRow, BankLineUseRow
+from billing.payments.tables import AllocationRow, PaymentRow, RefundRow
 from metering.periods import london_midnight
 
 

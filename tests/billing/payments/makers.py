@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from billing.accounts.tables import AccountRow
@@ -17,6 +18,9 @@ from billing.invoices.model import Treatment
 from billing.invoices.tables import InvoiceLineRow, InvoiceRow
 from billing.money import NOUGHT, sum_pounds, vat_on
 from billing.payments import operations
+from billing.payments.bank import imports
+from billing.payments.bank.model import Statement, StatementLine, line_keys
+from billing.payments.bank.tables import BankLineRow
 from billing.payments.tables import PaymentRow
 from metering.kit.ids import new_id
 from metering.periods import london_day
@@ -129,3 +133,47 @@ def stripe_payment(
         principal=CLERK,
         now=now,
     )
+
+
+def statement(
+    session: Session,
+    *lines: tuple[str, str],
+    booked_on: date = date(2026, 5, 20),
+    now: datetime = datetime(2026, 5, 21, 8, 0, tzinfo=UTC),
+    payer: str = "",
+    payer_account: str = "",
+) -> tuple[str, ...]:
+    """Import a statement of (amount, reference) lines; return the new lines' ids, in order."""
+    number = next(_numbers)
+    read = Statement(
+        bank_account="GB33BUKB20201555555555",
+        format="csv",
+        lines=tuple(
+            StatementLine(
+                booked_on=booked_on,
+                amount=Decimal(amount),
+                reference=reference,
+                counterparty=payer,
+                counterparty_account=payer_account,
+                bank_reference=f"B{number}-{place}",
+            )
+            for place, (amount, reference) in enumerate(lines)
+        ),
+    )
+    made = imports.import_statement(
+        session,
+        statement=read,
+        content=str(number).encode(),
+        file_name="may.csv",
+        principal=CLERK,
+        now=now,
+    )
+    assert made.added == len(lines)
+    keys = line_keys(read.lines)
+    by_key = {
+        row.line_key: row.id
+        for row in session.scalars(
+            select(BankLineRow).where(BankLineRow.statement_id == made.statement_id)
+        )
+    }
+    return tuple(by_key[key] for key in keys)

@@ -1,0 +1,1 @@
+"""Bank statements and remittance advices, and finding out what each movement is."""

@@ -1,0 +1,320 @@
+"""Whose money is it, and for what: suggestions for a bank line, best first. Pure.
+
+The same line, open invoices and payers give the same suggestions in the same order, whatever
+order they come in. A suggestion is *certain* only when the payer's own words name invoices
+whose open amounts are exactly the money; only those are ever confirmed without a person.
+"""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from decimal import Decimal
+
+from billing.money import NOUGHT, sum_pounds
+from billing.payments.bank.model import Remittance, StatementLine
+
+CERTAIN = 100
+MOST_SUGGESTIONS = 5
+_REMITTANCE_DAYS = timedelta(days=10)
+# Read by people, these look alike.
+_LOOKALIKES = str.maketrans({"O": "0", "I": "1", "L": "1"})
+_WORDS_OF_NAMES = frozenset({"NHS", "TRUST", "FOUNDATION", "THE", "AND", "OF", "UNIVERSITY"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpenInvoice:
+    """An invoice that leaves something open."""
+
+    account_id: str
+    invoice_id: str
+    number: str
+    outstanding: Decimal
+    issued_on: date
+    due_on: date
+    purchase_order: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Payer:
+    """What is known of an account as a payer.
+
+    Attributes:
+        names: its name and ODS code.
+        bank_accounts: those from which it has paid before.
+    """
+
+    account_id: str
+    names: tuple[str, ...]
+    bank_accounts: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Share:
+    """Part of a bank line for one invoice, or (`invoice_id` None) kept for the account."""
+
+    account_id: str
+    invoice_id: str | None
+    amount: Decimal
+
+
+@dataclass(frozen=True, kw_only=True)
+class Suggestion:
+    """What a line may be; its shares sum to the line.
+
+    Attributes:
+        score: 0 to 100, for order and colour; 100 is certain.
+        why: in words.
+    """
+
+    score: int
+    why: str
+    shares: tuple[Share, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ledger:
+    """What lines are matched against."""
+
+    invoices: Sequence[OpenInvoice]
+    payers: Sequence[Payer]
+    remittances: Sequence[Remittance] = field(default=())
+
+
+def suggest(line: StatementLine, against: Ledger) -> tuple[Suggestion, ...]:
+    """Return what a line of money that came in may be, best first; none for money that went out."""
+    if line.amount <= 0:
+        return ()
+    invoices = sorted(against.invoices, key=lambda item: (item.due_on, item.number))
+    found: list[Suggestion] = []
+    text = f"{line.reference} {line.details}"
+    named = _named(text, invoices)
+    if named:
+        found.append(_for_named(line.amount, named))
+    found.extend(_for_remittances(line, invoices, against.remittances))
+    if not named:
+        found.extend(_for_misspelt(line.amount, text, invoices))
+    payers = _payers(line, against.payers)
+    for payer, score, why in payers:
+        own = [item for item in invoices if item.account_id == payer.account_id]
+        found.extend(_for_payer(line.amount, own, payer, score, why))
+    if not payers:
+        exact = [item for item in invoices if item.outstanding == line.amount]
+        score = 40 if len(exact) == 1 else 20
+        found.extend(
+            Suggestion(
+                score=score,
+                why=f"Invoice {item.number} is open by exactly this amount",
+                shares=(_share(item, line.amount),),
+            )
+            for item in exact
+        )
+    return _best(found)
+
+
+def certain(suggestions: Sequence[Suggestion]) -> Suggestion | None:
+    """Return the suggestion that may be confirmed without a person, None where there is doubt."""
+    sure = [suggestion for suggestion in suggestions if suggestion.score == CERTAIN]
+    return sure[0] if len(sure) == 1 else None
+
+
+def spread(
+    amount: Decimal, invoices: Iterable[OpenInvoice], *, keeper: str | None = None
+) -> tuple[Share, ...]:
+    """Share `amount` over invoices in order, each up to what it leaves open.
+
+    Args:
+        keeper: the account that keeps what is left over; by default that of the first invoice.
+    """
+    shares: list[Share] = []
+    left = amount
+    for item in invoices:
+        keeper = keeper or item.account_id
+        part = min(left, item.outstanding)
+        if part > 0:
+            shares.append(_share(item, part))
+            left -= part
+    if left > 0 and keeper is not None:
+        shares.append(Share(account_id=keeper, invoice_id=None, amount=left))
+    return tuple(shares)
+
+
+def compact(text: str) -> str:
+    """Return the capital letters and digits of a text: `pg-2627 000123` → `PG2627000123`."""
+    return re.sub(r"[^A-Z0-9]", "", text.upper())
+
+
+def _named(text: str, invoices: Sequence[OpenInvoice]) -> list[OpenInvoice]:
+    """Return the invoices whose whole number stands in the text, in the order of the text."""
+    said = compact(text)
+    found = []
+    for item in invoices:
+        number = compact(item.number)
+        # A longer number that begins with this one is another invoice.
+        match = re.search(re.escape(number) + r"(?![0-9])", said)
+        if match:
+            found.append((match.start(), item.number, item))
+    return [item for _, _, item in sorted(found, key=lambda place: place[:2])]
+
+
+def _for_named(amount: Decimal, named: Sequence[OpenInvoice]) -> Suggestion:
+    open_sum = sum_pounds([item.outstanding for item in named])
+    numbers = ", ".join(item.number for item in named)
+    accounts = {item.account_id for item in named}
+    if amount == open_sum:
+        score, why = CERTAIN, f"The reference names {numbers}, open by exactly this amount"
+    elif amount < open_sum:
+        score, why = 85, f"The reference names {numbers}; this pays a part"
+    else:
+        score, why = 80, f"The reference names {numbers}; this is more than is open"
+    if len(accounts) > 1 and score == CERTAIN:
+        # One payer for several accounts is usual, but a person should see it.
+        score = 95
+    return Suggestion(score=score, why=why, shares=spread(amount, named))
+
+
+def _for_remittances(
+    line: StatementLine, invoices: Sequence[OpenInvoice], remittances: Sequence[Remittance]
+) -> Iterable[Suggestion]:
+    by_number = {compact(item.number): item for item in invoices}
+    said = compact(f"{line.reference} {line.details} {line.counterparty}")
+    for remittance in sorted(remittances, key=lambda one: (one.paid_on, one.payer, one.reference)):
+        near = abs(line.booked_on - remittance.paid_on) <= _REMITTANCE_DAYS
+        if remittance.total != line.amount or not near:
+            continue
+        wanted: dict[str, Decimal] = defaultdict(lambda: NOUGHT)
+        for item in remittance.items:
+            wanted[compact(item.invoice_number)] += item.amount
+        known = [number for number in wanted if number in by_number]
+        fits = len(known) == len(wanted) and all(
+            NOUGHT < wanted[number] <= by_number[number].outstanding for number in known
+        )
+        if not fits:
+            continue
+        reference = compact(remittance.reference)
+        recognised = (reference and reference in said) or compact(remittance.payer) in said
+        yield Suggestion(
+            score=95 if recognised else 75,
+            why=f"The remittance advice of {remittance.payer} comes to exactly this amount",
+            shares=tuple(_share(by_number[number], wanted[number]) for number in known),
+        )
+
+
+def _for_misspelt(
+    amount: Decimal, text: str, invoices: Sequence[OpenInvoice]
+) -> Iterable[Suggestion]:
+    said = compact(text)
+    for item in invoices:
+        number = compact(item.number)
+        exact = item.outstanding == amount
+        tail = number[-6:]
+        if number.translate(_LOOKALIKES) in said.translate(_LOOKALIKES) or _almost(number, said):
+            score, why = (80 if exact else 50), f"The reference almost names {item.number}"
+        elif exact and re.search(rf"(?<!\d)0*{tail.lstrip('0') or '0'}(?!\d)", text):
+            score, why = 65, f"The reference ends as {item.number} does, and the amount is exact"
+        elif item.purchase_order and compact(item.purchase_order) in said:
+            score, why = (75 if exact else 45), f"The reference names the order of {item.number}"
+        else:
+            continue
+        yield Suggestion(score=score, why=why, shares=spread(amount, [item]))
+
+
+def _almost(number: str, said: str) -> bool:
+    """Say whether a stretch of `said` is `number` but for one slip of the pen.
+
+    One character wrong, left out, put in, or two neighbours swapped.
+    """
+    if len(number) < 8:
+        return False
+    for length in (len(number) - 1, len(number), len(number) + 1):
+        for start in range(len(said) - length + 1):
+            if _one_slip(number, said[start : start + length]):
+                return True
+    return False
+
+
+def _one_slip(one: str, other: str) -> bool:
+    if len(one) == len(other):
+        wrong = [place for place in range(len(one)) if one[place] != other[place]]
+        if len(wrong) == 2 and wrong[1] == wrong[0] + 1:
+            first, second = wrong
+            return one[first] == other[second] and one[second] == other[first]
+        return len(wrong) == 1
+    short, long = sorted((one, other), key=len)
+    # The digits that make a number must begin and end alike, or any longer run would do.
+    return long[0] == short[0] and any(
+        long[:place] + long[place + 1 :] == short for place in range(1, len(long))
+    )
+
+
+def _payers(line: StatementLine, payers: Sequence[Payer]) -> list[tuple[Payer, int, str]]:
+    """Return the accounts that the money may be from, with a score and the reason."""
+    account = compact(line.counterparty_account)
+    by_account = [
+        payer
+        for payer in payers
+        if account and account in {compact(known) for known in payer.bank_accounts}
+    ]
+    if by_account:
+        return [(payer, 70, "It has paid from this bank account before") for payer in by_account]
+    found = []
+    said = _words(f"{line.counterparty} {line.reference}")
+    for payer in payers:
+        for name in payer.names:
+            words = _words(name)
+            telling = words - _WORDS_OF_NAMES
+            if telling and telling <= said:
+                found.append((payer, 60, f"The payer is named like {name}"))
+                break
+    return sorted(found, key=lambda one: one[0].account_id)
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(re.findall(r"[A-Z0-9]+", text.upper()))
+
+
+def _for_payer(
+    amount: Decimal, own: Sequence[OpenInvoice], payer: Payer, score: int, why: str
+) -> Iterable[Suggestion]:
+    exact = [item for item in own if item.outstanding == amount]
+    for item in exact:
+        yield Suggestion(
+            score=score + (15 if len(exact) == 1 else 5),
+            why=f"{why}; {item.number} is open by exactly this amount",
+            shares=(_share(item, amount),),
+        )
+    oldest: list[OpenInvoice] = []
+    for item in own:
+        oldest.append(item)
+        if len(oldest) > 1 and sum_pounds([one.outstanding for one in oldest]) == amount:
+            yield Suggestion(
+                score=score + 10,
+                why=f"{why}; the {len(oldest)} oldest invoices come to exactly this amount",
+                shares=spread(amount, oldest),
+            )
+    if not exact:
+        yield Suggestion(
+            score=score - 25,
+            why=f"{why}; set against the oldest invoices",
+            shares=spread(amount, own, keeper=payer.account_id),
+        )
+
+
+def _share(item: OpenInvoice, amount: Decimal) -> Share:
+    return Share(account_id=item.account_id, invoice_id=item.invoice_id, amount=amount)
+
+
+def _best(found: Iterable[Suggestion]) -> tuple[Suggestion, ...]:
+    """Return the best few, of equal shares only the best, in an order that is always the same."""
+    by_shares: dict[tuple[Share, ...], Suggestion] = {}
+    for suggestion in sorted(found, key=_order):
+        by_shares.setdefault(suggestion.shares, suggestion)
+    return tuple(sorted(by_shares.values(), key=_order)[:MOST_SUGGESTIONS])
+
+
+def _order(suggestion: Suggestion) -> tuple[int, str, tuple[tuple[str, str, Decimal], ...]]:
+    shares = tuple(
+        (share.account_id, share.invoice_id or "", share.amount) for share in suggestion.shares
+    )
+    return (-suggestion.score, suggestion.why, shares)
