@@ -321,6 +321,11 @@ def _item(value: Any) -> Item:
         return Unreadable(value, event_id, *_shape_fault(str(error)))
 
 
+def read_kept(body: Any) -> Item:
+    """Return an event as quarantine kept it, to be judged again."""
+    return _item(body)
+
+
 def _structure(value: Any, pointer: str, depth: int) -> tuple[str, str, str] | None:
     """Return the first doubled member or too deep value as (pointer, code, detail)."""
     if depth > DEPTH_MAX:

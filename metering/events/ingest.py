@@ -4,7 +4,7 @@ This is an edge, like a view: it opens the transactions. `Ingest` holds what a
 process remembers (catalogue, partitions) and the queue for group commit.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from metering.events.catalogue import Catalogue, CatalogueMemory
@@ -19,7 +19,7 @@ from metering.kit.clock import Clock
 from metering.kit.db import Database
 from metering.kit.errors import Unavailable
 from metering.sources.model import EVENTS_WRITE, SourcePrincipal
-from metering.sources.operations import ScopeMissing
+from metering.sources.operations import LAST_USED_GRAIN, ScopeMissing, note_use
 
 _ATTEMPTS = 8
 
@@ -45,6 +45,7 @@ class Ingest:
         self._database = database
         self._clock = clock
         self._correction_months = correction_months
+        self._noted: dict[str, datetime] = {}
         self._partitions = PartitionMemory(database)
         self._combiner = Combiner(self._store_all)
 
@@ -56,11 +57,22 @@ class Ingest:
             ScopeMissing: the key may not post events.
             CatalogueBusy: the catalogue changed at every attempt.
         """
+        return self._accept(decoded, lambda: self.catalogue.authenticate(key, now=now), now=now)
+
+    def accept_from(
+        self, decoded: Decoded, *, principal: SourcePrincipal, now: datetime
+    ) -> Receipt:
+        """Judge and store events of a source that is known by other means than a key."""
+        return self._accept(decoded, lambda: principal, now=now)
+
+    def _accept(
+        self, decoded: Decoded, who: Callable[[], SourcePrincipal], *, now: datetime
+    ) -> Receipt:
         stale: Catalogue | None = None
         for _ in range(_ATTEMPTS):
             if stale is not None:
                 self.catalogue.reload(stale)
-            principal = self.catalogue.authenticate(key, now=now)
+            principal = who()
             stale = self.catalogue.current()
             if EVENTS_WRITE not in principal.scopes:
                 raise ScopeMissing(f"This key may not do that: it lacks '{EVENTS_WRITE}'.")
@@ -71,6 +83,14 @@ class Ingest:
                 continue
             return lot.receipt()
         raise CatalogueBusy("The catalogue is being changed; send the events again.", retry_after=1)
+
+    def note_use(self, key_id: str, *, now: datetime) -> None:
+        """Note that a key was used, seldom enough to cost nothing."""
+        last = self._noted.get(key_id)
+        if last is None or now - last >= LAST_USED_GRAIN:
+            self._noted[key_id] = now
+            with self._database.transaction() as session:
+                note_use(session, key_ids=[key_id], now=now)
 
     def _judge(
         self, decoded: Decoded, catalogue: Catalogue, principal: SourcePrincipal, *, now: datetime

@@ -294,6 +294,12 @@ class Settings:
     supplier_account_number: str = _setting(
         "PAYGO_SUPPLIER_ACCOUNT_NUMBER", _text, default="10014069", help="Its account number."
     )
+    requests_per_minute: int = _setting(
+        "PAYGO_REQUESTS_PER_MINUTE",
+        _whole_number(0, 10_000_000),
+        default="6000",
+        help="Requests that one service key may send in a minute; 0 for no limit.",
+    )
 
     @classmethod
     def from_environment(cls, environ: Environ) -> "Settings":

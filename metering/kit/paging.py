@@ -1,0 +1,39 @@
+"""Places in a list: opaque texts by which a reader continues after the last row it saw."""
+
+import base64
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from metering.kit.errors import Malformed
+
+PAGE_DEFAULT = 100
+PAGE_MAX = 1_000
+
+
+class CursorUnreadable(Malformed):
+    """The `after` of a list was not given by that list."""
+
+    code = "cursor-unreadable"
+    title = "The place in the list could not be read"
+
+
+def write_cursor(place: Sequence[Any]) -> str:
+    """Return a row's place as an opaque text; its parts are written by `str`."""
+    text = json.dumps([str(part) for part in place], separators=(",", ":"), ensure_ascii=False)
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+
+def read_cursor(text: str | None, *parts: Callable[[str], Any]) -> tuple[Any, ...] | None:
+    """Return the place that a text says, each part read by its function; None for None.
+
+    Raises:
+        CursorUnreadable: this list did not give it.
+    """
+    if text is None:
+        return None
+    try:
+        written = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+        return tuple(read(part) for read, part in zip(parts, written, strict=True))
+    except (ValueError, TypeError):
+        raise CursorUnreadable("Send the 'next' of an earlier answer as 'after'.") from None

@@ -1,0 +1,466 @@
+"""The metering API over HTTP: wire forms, keys, limits, reading back, and no 500 ever."""
+
+import gzip
+import json
+from decimal import Decimal
+from typing import Any
+
+import pytest
+import zstandard
+from cloudevents.core.bindings import http as ce_http
+from flask.testing import FlaskClient
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from werkzeug.test import TestResponse
+
+from metering import jobs
+from metering.app import create_app
+from metering.kit.config import Settings
+from metering.kit.db import Database
+from metering.kit.guards import unguarded_routes
+from tests.metering import make
+from tests.metering.make import NOW, event, withdrawal
+
+BATCH = "application/cloudevents-batch+json"
+
+
+class Caller:
+    """An HTTP client with a key."""
+
+    def __init__(self, database: Database, **environment: str) -> None:
+        chosen = Settings.from_environment({"PAYGO_DATA_DIR": "/nowhere", **environment})
+        self.app = create_app(chosen, database, clock=lambda: NOW)
+        self.client: FlaskClient = self.app.test_client()
+        self.database = database
+        self.headers = {"Authorization": f"Bearer {make.key(database)}"}
+
+    def post(self, body: Any, content_type: str = BATCH, **headers: str) -> TestResponse:
+        sent = body if isinstance(body, bytes) else json.dumps(body).encode()
+        return self.client.post(
+            "/api/v1/events",
+            data=sent,
+            headers={
+                **self.headers,
+                "Content-Type": content_type,
+                **{name.replace("_", "-"): value for name, value in headers.items()},
+            },
+        )
+
+    def get(self, path: str, **headers: str) -> TestResponse:
+        return self.client.get(path, headers={**self.headers, **headers})
+
+
+@pytest.fixture
+def caller(database: Database) -> Caller:
+    make.catalogue(database)
+    return Caller(database)
+
+
+def test_every_route_declares_who_may_call_it(caller: Caller) -> None:
+    assert unguarded_routes(caller.app) == []
+
+
+def test_a_receipt_counts_and_lists_what_was_not_simply_accepted(caller: Caller) -> None:
+    answer = caller.post([event(1), event(1), event(2, subject="ZZZ")])
+    assert answer.status_code == 200
+    said = answer.get_json()
+    assert {name: said[name] for name in said if name != "events"} == {
+        "received": 3,
+        "accepted": 1,
+        "duplicate": 1,
+        "conflict": 0,
+        "rejected": 1,
+    }
+    assert [(item["index"], item["fate"], item["pointer"]) for item in said["events"]] == [
+        (1, "duplicate", "/1"),
+        (2, "rejected", "/2/subject"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("content_type", "make_body"),
+    [
+        (BATCH, lambda events: json.dumps(events).encode()),
+        ("application/json", lambda events: json.dumps(events).encode()),
+        ("application/json; charset=utf-8", lambda events: json.dumps(events, indent=1).encode()),
+        ("application/x-ndjson", lambda events: b"\n".join(json.dumps(e).encode() for e in events)),
+    ],
+)
+def test_lists_come_in_several_forms(caller: Caller, content_type: str, make_body: Any) -> None:
+    answer = caller.post(make_body([event(1), event(2)]), content_type)
+    assert answer.get_json()["accepted"] == 2
+
+
+@pytest.mark.parametrize("content_type", ["application/cloudevents+json", "application/json"])
+def test_one_event_may_come_alone(caller: Caller, content_type: str) -> None:
+    assert caller.post(event(1), content_type).get_json()["accepted"] == 1
+    refused = caller.post(event(2, subject="ZZZ"), content_type).get_json()
+    assert refused["events"][0]["pointer"] == "/subject"
+
+
+@pytest.mark.parametrize(
+    ("encoding", "press"), [("gzip", gzip.compress), ("zstd", zstandard.compress)]
+)
+def test_a_body_may_be_compressed(caller: Caller, encoding: str, press: Any) -> None:
+    body = press(json.dumps([event(1)]).encode())
+    assert caller.post(body, Content_Encoding=encoding).get_json()["accepted"] == 1
+    bomb = press(b" " * (9 * 1024 * 1024))
+    assert caller.post(bomb, Content_Encoding=encoding).status_code == 413
+    assert caller.post(b"nonsense", Content_Encoding=encoding).status_code == 400
+    assert caller.post(b"", Content_Encoding=encoding).status_code in {400, 413}
+
+
+def sdk_event(**changed: Any) -> Any:
+    from cloudevents.core.v1.event import CloudEvent  # noqa: PLC0415 - one of two tests needs it
+
+    made = event(1)
+    attributes = {name: made[name] for name in made if name != "data"} | changed
+    from datetime import datetime  # noqa: PLC0415
+
+    attributes["time"] = datetime.fromisoformat(attributes["time"])
+    return CloudEvent(attributes=attributes, data=made["data"])
+
+
+def test_the_cloudevents_sdk_posts_unchanged(caller: Caller) -> None:
+    structured = ce_http.to_structured_event(sdk_event())
+    answer = caller.client.post(
+        "/api/v1/events", data=structured.body, headers={**caller.headers, **structured.headers}
+    )
+    assert answer.get_json()["accepted"] == 1
+    binary = ce_http.to_binary_event(sdk_event(datacontenttype="application/json"))
+    answer = caller.client.post(
+        "/api/v1/events", data=binary.body, headers={**caller.headers, **binary.headers}
+    )
+    assert answer.get_json()["duplicate"] == 1
+
+
+def test_minimal_is_204_only_when_all_were_accepted(caller: Caller) -> None:
+    minimal = {"Prefer": "return=minimal"}
+    assert caller.post([event(1)], **minimal).status_code == 204
+    assert caller.post([event(1)], **minimal).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (b"", 400),
+        (b"[", 400),
+        (b"nonsense", 400),
+        (b'[{"a": NaN}]', 400),
+        (b"\xff\xfe", 400),
+        (b'["\xff"]', 400),
+        (b"[" * 100_000 + b"]" * 100_000, 400),
+        (b"{}", 400),
+        (b"[1e999999999999999999999]", 400),
+        (b"[" + b"1" * 10_000 + b"]", 400),
+        (b"[" + b"null," * 10_000 + b"null]", 413),
+        (b" " * (8 * 1024 * 1024 + 1), 413),
+    ],
+)
+def test_a_body_that_cannot_be_read_is_a_problem(caller: Caller, body: bytes, status: int) -> None:
+    answer = caller.post(body)
+    assert answer.status_code == status
+    assert answer.content_type == "application/problem+json"
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ('"quantity": 1, "quantity": 1', "doubled-member"),
+        ('"id": "x", "id": "y"', "doubled-member"),
+        ('"data": {"studies": 1e400, "modality": "CT"}', "quantity-too-large"),
+        ('"data": {"studies": 1e-400, "modality": "CT"}', "quantity-too-precise"),
+        ('"data": {"studies": 1, "studies": 2}', "doubled-member"),
+        ('"data": ' + '{"a":' * 40 + "1" + "}" * 40, "too-deep"),
+        ('"data": []', "attribute-invalid"),
+        ('"data": {"studies": "1\\u0000"}', "quantity-not-a-number"),
+        ('"data": {"studies": "1", "modality": "\\u0000"}', "dimension-value-invalid"),
+    ],
+)
+def test_one_strange_event_costs_no_other(caller: Caller, text: str, code: str) -> None:
+    plain = json.dumps(event(2))
+    members = {name: value for name, value in event(1).items() if f'"{name}"' not in text}
+    strange = json.dumps(members)[:-1] + ", " + text + "}"
+    said = caller.post(f"[{plain}, {strange}]".encode()).get_json()
+    assert (said["accepted"], said["events"][0]["code"]) == (1, code)
+
+
+def test_numbers_are_exact(caller: Caller) -> None:
+    one = json.dumps(event(1)).replace('"2"', "0.1")
+    two = json.dumps(event(2)).replace('"2"', "0.2")
+    caller.post(f"[{one},{two}]".encode())
+    jobs.roll_up(caller.database, now=NOW)
+    said = caller.get("/api/v1/usage?month=2026-07&meter=studies-archived").get_json()
+    assert said["totals"][0]["quantity"] == "0.3"
+
+
+def test_other_media_types_and_encodings_are_415(caller: Caller) -> None:
+    assert caller.post(b"a,b", "text/csv").status_code == 415
+    assert caller.post(b"x", Content_Encoding="br").status_code == 415
+
+
+def test_a_key_is_needed_and_named_by_nobody_elses_text(caller: Caller) -> None:
+    caller.headers = {}
+    assert caller.post([event(1)]).status_code == 401
+    for wrong in ("Bearer nonsense", "Basic abc", f"Bearer pgk_aaaaaaaa_{'x' * 43}"):
+        caller.headers = {"Authorization": wrong}
+        answer = caller.post([event(1)])
+        assert answer.status_code == 401
+        assert answer.headers["WWW-Authenticate"].startswith("Bearer")
+        assert caller.get("/api/v1/usage?month=2026-07").status_code == 401
+
+
+def test_too_many_requests_are_told_when_to_come_back(database: Database) -> None:
+    make.catalogue(database)
+    caller = Caller(database, PAYGO_REQUESTS_PER_MINUTE="6", PAYGO_WEB_WORKERS="2")
+    answers = [caller.post([event(number)]) for number in range(4)]
+    assert [answer.status_code for answer in answers] == [200, 200, 200, 429]
+    assert [answer.headers.get("RateLimit-Remaining") for answer in answers[:3]] == ["2", "1", "0"]
+    assert int(answers[3].headers["Retry-After"]) in range(1, 21)
+
+
+def test_an_idempotency_key_gives_the_same_answer_again(caller: Caller) -> None:
+    key = {"Idempotency-Key": "try-1"}
+    first = caller.post([event(1), event(2, subject="ZZZ")], **key)
+    again = caller.post([event(1), event(2, subject="ZZZ")], **key)
+    assert again.get_json() == first.get_json()
+    assert again.get_json()["accepted"] == 1
+    assert caller.post([event(3)], **key).status_code == 422
+
+
+def post_some(caller: Caller) -> None:
+    caller.post(
+        [
+            event(1, data={"studies": "1.5"}),
+            event(2, data={"modality": "MR"}, time="2026-07-04T23:30:00+01:00"),
+            event(3, subject="RA7", time="2026-06-30T23:30:00+01:00"),
+            withdrawal(4, event(2)),
+        ]
+    )
+    jobs.roll_up(caller.database, now=NOW)
+
+
+def test_usage_is_listed_by_hour_day_and_month_with_totals(caller: Caller) -> None:
+    post_some(caller)
+    by_day = caller.get("/api/v1/usage?from=2026-06-01&to=2026-08-01&meter=studies-archived")
+    said = by_day.get_json()
+    assert [(row["start"], row["organisation"], row["quantity"]) for row in said["usage"]] == [
+        ("2026-06-30T00:00:00+01:00", "RA7", "2"),
+        ("2026-07-03T00:00:00+01:00", "RRK", "1.5"),
+        ("2026-07-04T00:00:00+01:00", "RRK", "0"),
+    ]
+    assert said["totals"] == [
+        {"meter": "studies-archived", "unit": "study", "quantity": "3.5", "events": 2}
+    ]
+    monthly = caller.get("/api/v1/usage?month=2026-07&by=month&organisation=RRK").get_json()
+    assert {
+        (row["meter"], row["dimensions"]["modality"], row["quantity"]) for row in monthly["usage"]
+    } == {
+        ("archive-requests", "CT", "1"),
+        ("archive-requests", "MR", "0"),
+        ("studies-archived", "CT", "1.5"),
+        ("studies-archived", "MR", "0"),
+    }
+    hourly = caller.get(
+        "/api/v1/usage?from=2026-07-03&to=2026-07-04&by=hour&dimension=modality:CT"
+        "&meter=studies-archived"
+    ).get_json()
+    assert [(row["start"], row["quantity"]) for row in hourly["usage"]] == [
+        ("2026-07-03T10:00:00+01:00", "1.5")
+    ]
+
+
+@pytest.mark.parametrize("by", ["hour", "day", "month"])
+def test_pages_of_usage_add_up_to_the_whole(caller: Caller, by: str) -> None:
+    post_some(caller)
+    path = f"/api/v1/usage?from=2026-06-30&to=2026-07-05&by={by}"
+    whole = caller.get(path).get_json()["usage"]
+    pages: list[Any] = []
+    following = ""
+    for _ in range(20):
+        said = caller.get(f"{path}&limit=2{following}").get_json()
+        pages += said["usage"]
+        if said["next"] is None:
+            break
+        following = f"&after={said['next']}"
+    assert pages == whole
+    assert len(whole) > 2
+
+
+def test_usage_is_also_csv(caller: Caller) -> None:
+    post_some(caller)
+    for answer in (
+        caller.get("/api/v1/usage?month=2026-06&format=csv"),
+        caller.get("/api/v1/usage?month=2026-06", Accept="text/csv"),
+    ):
+        assert answer.content_type == "text/csv; charset=utf-8"
+        assert answer.text.splitlines() == [
+            "start,organisation,name,meter,unit,modality,quantity,events",
+            "2026-06-30T00:00:00+01:00,RA7,RA7,archive-requests,study,CT,1,1",
+            "2026-06-30T00:00:00+01:00,RA7,RA7,studies-archived,study,CT,2,1",
+        ]
+
+
+@pytest.mark.parametrize(
+    ("query", "status"),
+    [
+        ("", 422),
+        ("month=2026-13", 422),
+        ("month=2026-07&from=2026-07-01", 422),
+        ("from=2026-07-01", 422),
+        ("from=2026-07-02&to=2026-07-01", 422),
+        ("month=2026-07&by=week", 422),
+        ("month=2026-07&by=hour", 422),
+        ("month=2026-07&colour=red", 422),
+        ("month=2026-07&dimension=CT", 422),
+        ("month=2026-07&meter=nothing", 404),
+        ("month=2026-07&organisation=ZZZ", 404),
+        ("month=2026-07&after=nonsense", 400),
+        ("month=2026-07&limit=0", 422),
+    ],
+)
+def test_a_question_that_makes_no_sense_is_explained(
+    caller: Caller, query: str, status: int
+) -> None:
+    answer = caller.get(f"/api/v1/usage?{query}")
+    assert answer.status_code == status
+    assert answer.content_type == "application/problem+json"
+
+
+def test_a_source_reads_its_events_back_in_pages(caller: Caller) -> None:
+    post_some(caller)
+    path = "/api/v1/events?from=2026-06-01&to=2026-08-01&meter=studies-archived"
+    whole = caller.get(path).get_json()["events"]
+    assert [(row["id"], row["kind"], row["quantity"]) for row in whole][1:] == [
+        (event(1)["id"], "usage", "1.5"),
+        (event(2)["id"], "usage", "2"),
+        (event(4)["id"], "withdrawal", "-2"),
+    ]
+    first = caller.get(f"{path}&limit=2").get_json()
+    rest = caller.get(f"{path}&limit=2&after={first['next']}").get_json()
+    assert first["events"] + rest["events"] == whole
+
+
+def test_health_says_what_came_and_what_is_stuck(caller: Caller) -> None:
+    caller.post([event(1), event(1), event(2, subject="ZZZ")])
+    said = caller.get("/api/v1/sources/me/health").get_json()
+    assert said["source"] == make.ARCHIVE
+    assert said["last_24_hours"]["accepted"] == 1
+    assert (said["waiting"], said["quarantined"]) == (1, {"subject-unknown": 1})
+    listed = caller.get("/api/v1/quarantine").get_json()
+    assert [row["code"] for row in listed["events"]] == ["subject-unknown"]
+    assert caller.get("/api/v1/quarantine?status=dismissed").get_json()["events"] == []
+
+
+def manifest(caller: Caller, **changed: Any) -> TestResponse:
+    body = {"period": "2026-07", "meter": "studies-archived", "count": 1, "sum": "1.5", **changed}
+    return caller.client.post("/api/v1/manifests", json=body, headers=caller.headers)
+
+
+def test_a_manifest_says_what_is_missing(caller: Caller) -> None:
+    post_some(caller)
+    agreed = manifest(caller).get_json()
+    assert (agreed["agrees"], agreed["received"]) == (True, {"count": 1, "sum": "1.5"})
+    caller.post([event(9, data={"studies": "1"}), event(10, data={"modality": "XX"})])
+    not_rolled_up = manifest(caller, count=3, sum="4.5").get_json()
+    assert not_rolled_up["received"] == {"count": 2, "sum": "2.5"}
+    assert not_rolled_up["missing"] == {"count": 1, "sum": "2"}
+    assert not_rolled_up["rejected"] == 1
+    listed = caller.get("/api/v1/manifests?month=2026-07").get_json()["manifests"]
+    assert listed == [not_rolled_up], "the latest declaration counts"
+    one = manifest(
+        caller, organisation="RRK", source=make.ARCHIVE, count=2, sum=Decimal(2).__str__()
+    )
+    assert one.get_json()["missing"] == {"count": 0, "sum": "-0.5"}
+
+
+@pytest.mark.parametrize(
+    ("changed", "status"),
+    [
+        ({"meter": "nothing"}, 404),
+        ({"organisation": "ZZZ"}, 404),
+        ({"source": "image-exchange"}, 403),
+        ({"count": -1}, 422),
+        ({"count": 1.5}, 422),
+        ({"sum": "many"}, 422),
+        ({"sum": 1.5}, 422),
+        ({"period": "July"}, 422),
+        ({"colour": "red"}, 422),
+    ],
+)
+def test_a_manifest_that_makes_no_sense_is_explained(
+    caller: Caller, changed: dict[str, Any], status: int
+) -> None:
+    assert manifest(caller, **changed).status_code == status
+
+
+def test_the_description_is_served_without_anything_from_elsewhere(caller: Caller) -> None:
+    document = caller.get("/api/openapi.json").get_json()
+    assert document["openapi"] == "3.1.0"
+    assert {"/api/v1/events", "/api/v1/usage", "/api/v1/manifests"} <= set(document["paths"])
+    assert {"get", "post"} <= set(document["paths"]["/api/v1/events"])
+    page = caller.get("/api/docs")
+    assert page.status_code == 200
+    assert "http" not in page.text.replace("https://paygo", "")
+    for name in ("vendor/swagger-ui/swagger-ui-bundle.js", "docs.js"):
+        assert caller.get(f"/api/docs/{name}").status_code == 200
+    assert caller.get("/api/docs/../app.py").status_code == 404
+
+
+_values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=12)
+    | st.sampled_from(["1.0", "RRK", make.ARCHIVE, "study.archived", "9434765919"]),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+_names = st.sampled_from([*event(1), "replaces", "withdraws", "datacontenttype", "colour"])
+
+
+@pytest.fixture(scope="module")
+def module_caller(server_url: str, template_name: str) -> Any:
+    from tests import databases  # noqa: PLC0415 - a database for many examples
+
+    with databases.cloned_database(server_url, template_name) as url:
+        database = Database(url)
+        make.catalogue(database)
+        yield Caller(database, PAYGO_REQUESTS_PER_MINUTE="0")
+        database.dispose()
+
+
+@settings(
+    max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    changes=st.lists(st.dictionaries(_names, _values, max_size=3), min_size=1, max_size=3),
+    data=st.dictionaries(st.sampled_from(["studies", "modality", "x", "event", "reason"]), _values),
+    withdraws=st.booleans(),
+)
+def test_whatever_an_envelope_holds_it_is_never_our_fault(
+    module_caller: Caller, changes: list[dict[str, Any]], data: dict[str, Any], withdraws: bool
+) -> None:
+    made = withdrawal if withdraws else None
+    events = [
+        {**(made(number, event(1)) if made else event(number, data=data)), **changed}
+        for number, changed in enumerate(changes)
+    ]
+    answer = module_caller.post(events)
+    assert answer.status_code in {200, 400}, answer.text
+    if answer.status_code == 200:
+        said = answer.get_json()
+        assert said["received"] == len(events)
+        assert said["accepted"] + len(said["events"]) == len(events)
+
+
+@settings(
+    max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(body=st.binary(max_size=60) | st.text(max_size=60).map(str.encode))
+def test_whatever_a_body_holds_it_is_never_our_fault(module_caller: Caller, body: bytes) -> None:
+    for content_type in (BATCH, "application/x-ndjson", "application/json"):
+        assert module_caller.post(body, content_type).status_code in {200, 204, 400}
