@@ -16,6 +16,7 @@ from billing.console import views as console
 from billing.help import views as help_pages
 from billing.portal import views as portal
 from billing.web import install_pages, problem_page
+from metering.app import register_metering
 from metering.kit import clock as kit_clock
 from metering.kit.clock import Clock
 from metering.kit.config import BadSetting, Settings, signing_key
@@ -88,6 +89,7 @@ def create_app(settings: Settings, database: Database, *, clock: Clock = kit_clo
         register_oidc(app, _provider(settings))
     for register in REGISTRATIONS:
         register(app)
+    register_metering(app, settings)
     register_problems(app, page=problem_page)
     return app
 

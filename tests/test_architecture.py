@@ -49,8 +49,13 @@ EDGES = (
     "metering/events/catalogue.py",
     "metering/events/ingest.py",
     "metering/events/partitions.py",
+    "metering/events/replay.py",
+    "metering/events/source_views.py",
+    "metering/events/views.py",
     "metering/jobs.py",
     "metering/kit/",
+    "metering/readings/views.py",
+    "metering/sources/guards.py",
 )
 
 _SQL_WRITE = re.compile(r"(?:INSERT\s+INTO|UPDATE|DELETE\s+FROM)\s+([a-z_]+)")

@@ -1,107 +1,59 @@
-"""What becomes of refused events: replayed once the cause is mended, or dismissed."""
+"""What becomes of ingested batches and of refused events: claimed, replayed, dismissed."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from metering.events.decoding import Decoded, read_kept
-from metering.events.ingest import Ingest
-from metering.events.model import CONFLICT, REJECTED
-from metering.events.tables import QuarantinedEventRow
+from metering.events.tables import IngestBatchRow, QuarantinedEventRow
 from metering.kit import audit
-from metering.kit.db import Database
-from metering.kit.errors import Invalid
-from metering.kit.nhs_number import MASK
-from metering.sources.model import EVENTS_WRITE, SourcePrincipal
-from metering.sources.tables import SourceRow
-
-REPLAYED_TOGETHER_MAX = 1_000
 
 
-class ReplayImpossible(Invalid):
-    """These refused events cannot be replayed: they conflict, or hold a masked number."""
+def claim_batches(
+    session: Session, *, batches_max: int, events_max: int, now: datetime
+) -> tuple[list[UUID], int]:
+    """Claim batches that nobody has claimed, the oldest first, within these bounds.
 
-    code = "replay-impossible"
-    title = "These events cannot be replayed"
+    Batches that another transaction is claiming are passed over. The claim holds
+    once the caller's transaction commits.
 
-
-@dataclass(frozen=True)
-class Replayed:
-    """What came of a replay.
-
-    Attributes:
-        accepted: now stored (or found stored already).
-        refused: still refused; they stay open.
-        skipped: cannot be replayed, because a patient's number was masked in them
-            or another event with their id stands.
+    Returns:
+        Their ids, and how many accepted events they have.
     """
-
-    accepted: int = 0
-    refused: int = 0
-    skipped: int = 0
-
-
-def replay(
-    database: Database,
-    ingest: Ingest,
-    *,
-    ids: Collection[UUID] | None = None,
-    source_id: int | None = None,
-    code: str | None = None,
-    principal: str,
-    now: datetime,
-) -> Replayed:
-    """Judge refused events again, as if they came now, and store those that pass.
-
-    Give `ids`, or `code` (with or without `source_id`) for all open ones of a reason.
-    It opens its own transactions; a crash between leaves events open that are
-    stored, and replaying them again finds them to be duplicates.
-
-    Raises:
-        ReplayImpossible: neither ids nor a reason is given, or none can be replayed.
-    """
-    if ids is None and code is None:
-        raise ReplayImpossible("Say which events to replay, or for which reason they were refused.")
-    with database.snapshot() as session:
-        rows = _open(session, ids=ids, source_id=source_id, code=code)
-        sources = {row.id: row for row in session.scalars(select(SourceRow))}
-    fit = [row for row in rows if _can_be_replayed(row)]
-    skipped = len(rows) - len(fit)
-    if rows and not fit:
-        raise ReplayImpossible(
-            "A conflict cannot be replayed, nor an event in which a number was masked."
+    free = session.execute(
+        select(IngestBatchRow.id, IngestBatchRow.accepted)
+        .where(IngestBatchRow.claimed_at.is_(None))
+        .order_by(IngestBatchRow.id)
+        .limit(batches_max)
+        .with_for_update(skip_locked=True)
+    ).all()
+    ids: list[UUID] = []
+    events = 0
+    for batch_id, accepted in free:
+        if ids and events + accepted > events_max:
+            break
+        ids.append(batch_id)
+        events += accepted
+    if ids:
+        session.execute(
+            update(IngestBatchRow)
+            .where(IngestBatchRow.id.in_(ids))
+            .values(claimed_at=now)
+            .execution_options(synchronize_session=False)
         )
-    accepted: list[UUID] = []
-    for source in sorted({row.source_id for row in fit}):
-        mine = [row for row in fit if row.source_id == source]
-        for start in range(0, len(mine), REPLAYED_TOGETHER_MAX):
-            some = mine[start : start + REPLAYED_TOGETHER_MAX]
-            accepted += _replay_some(ingest, some, sources[source], now=now)
-    with database.transaction() as session:
-        _resolve(session, ids=accepted, status="replayed", principal=principal, now=now)
-        audit.record(
-            session,
-            now=now,
-            principal=principal,
-            action="replay refused events",
-            object_kind="quarantine",
-            object_id=code or "chosen",
-            facts={"accepted": len(accepted), "refused": len(fit) - len(accepted)},
-        )
-    return Replayed(len(accepted), len(fit) - len(accepted), skipped)
+    return ids, events
 
 
-def _open(
+def open_events(
     session: Session,
     *,
     ids: Collection[UUID] | None,
     source_id: int | None,
     code: str | None,
 ) -> Sequence[QuarantinedEventRow]:
+    """Return open refused events, the oldest first, detached from the session."""
     query = (
         select(QuarantinedEventRow)
         .where(QuarantinedEventRow.status == "open")
@@ -118,25 +70,11 @@ def _open(
     return rows
 
 
-def _can_be_replayed(row: QuarantinedEventRow) -> bool:
-    return row.fate == REJECTED and MASK not in str(row.body) and "shortened" not in row.body
-
-
-def _replay_some(
-    ingest: Ingest, rows: Sequence[QuarantinedEventRow], source: SourceRow, *, now: datetime
-) -> list[UUID]:
-    whoever = SourcePrincipal(source.id, source.code, "replay", "replay", frozenset({EVENTS_WRITE}))
-    decoded = Decoded([read_kept(row.body) for row in rows])
-    receipt = ingest.accept_from(decoded, principal=whoever, now=now)
-    refused = {fate.index for fate in receipt.fates if fate.fate in {REJECTED, CONFLICT}}
-    return [row.id for index, row in enumerate(rows) if index not in refused]
-
-
 def dismiss(
     session: Session, *, ids: Collection[UUID], principal: str, reason: str, now: datetime
 ) -> int:
     """Set refused events aside for good; they stay, with who did it. Returns how many."""
-    count = _resolve(session, ids=ids, status="dismissed", principal=principal, now=now)
+    count = resolve(session, ids=ids, status="dismissed", principal=principal, now=now)
     audit.record(
         session,
         now=now,
@@ -149,9 +87,10 @@ def dismiss(
     return count
 
 
-def _resolve(
+def resolve(
     session: Session, *, ids: Collection[UUID], status: str, principal: str, now: datetime
 ) -> int:
+    """Close refused events that are still open; return how many."""
     changed = session.execute(
         update(QuarantinedEventRow)
         .where(QuarantinedEventRow.id.in_(ids), QuarantinedEventRow.status == "open")

@@ -12,11 +12,12 @@ from datetime import date, datetime
 from decimal import Decimal
 from uuid import UUID
 
-from sqlalchemy import func, select, text, update
+from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
 from metering.events.model import WITHDRAWAL
-from metering.events.tables import IngestBatchRow, usage_events
+from metering.events.operations import claim_batches
+from metering.events.tables import usage_events
 from metering.meters.model import ADDITIVE, LEVELS
 from metering.meters.tables import MeterRow
 from metering.periods import LONDON, Month, london_day
@@ -73,7 +74,7 @@ def roll_up(session: Session, *, now: datetime) -> RollUp:
         What was done; call again, in a new transaction, until `batches` is 0.
     """
     _lock(session, _REBUILD_LOCK, shared=True)
-    ids, events = _claim(session, now=now)
+    ids, events = claim_batches(session, batches_max=BATCHES_MAX, events_max=EVENTS_MAX, now=now)
     if not ids:
         return RollUp()
     additive, hourly, anew = _meters(session)
@@ -98,31 +99,6 @@ def _lock(session: Session, number: int, *, shared: bool) -> None:
     # SCALE: an advisory lock is taken by a bare SELECT alone.
     name = "pg_advisory_xact_lock_shared" if shared else "pg_advisory_xact_lock"
     session.execute(text(f"SELECT {name}(:number)"), {"number": number})
-
-
-def _claim(session: Session, *, now: datetime) -> tuple[list[UUID], int]:
-    free = session.execute(
-        select(IngestBatchRow.id, IngestBatchRow.accepted)
-        .where(IngestBatchRow.claimed_at.is_(None))
-        .order_by(IngestBatchRow.id)
-        .limit(BATCHES_MAX)
-        .with_for_update(skip_locked=True)
-    ).all()
-    ids: list[UUID] = []
-    events = 0
-    for batch_id, accepted in free:
-        if ids and events + accepted > EVENTS_MAX:
-            break
-        ids.append(batch_id)
-        events += accepted
-    if ids:
-        session.execute(
-            update(IngestBatchRow)
-            .where(IngestBatchRow.id.in_(ids))
-            .values(claimed_at=now)
-            .execution_options(synchronize_session=False)
-        )
-    return ids, events
 
 
 def _meters(session: Session) -> tuple[list[int], list[int], dict[int, str]]:
