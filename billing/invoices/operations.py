@@ -31,6 +31,7 @@ from billing.invoices.model import (
     invoice_number,
     seal,
 )
+from billing.invoices.posting import post_to_ledger
 from billing.invoices.queries import Sum
 from billing.invoices.supplier import Supplier
 from billing.invoices.tables import (
@@ -469,6 +470,7 @@ def issue(
         object_id=invoice_id,
         facts={"number": issued.number, "total": str(issued.total), "account": account_id},
     )
+    post_to_ledger(session, invoice=row, principal=principal, now=now)
     return issued
 
 

@@ -14,6 +14,9 @@ from billing.ledger.tables import LedgerEntryRow
 from billing.money import NOUGHT
 from metering.periods import london_day
 
+UNASSIGNED = "unassigned"
+"""Stands for the service of a line that has none."""
+
 
 def post_to_ledger(
     session: Session, *, invoice: InvoiceRow, principal: str, now: datetime
@@ -34,7 +37,8 @@ def post_to_ledger(
         )
     )
     for service, net in lines:
-        by_service[service] += net
+        # What no single service earns, such as an organisation-wide minimum.
+        by_service[service or UNASSIGNED] += net
     issued_on = london_day(invoice.issued_at)
     entry = ledger.post_issue(
         session,
