@@ -120,7 +120,7 @@ def movements(
             LedgerEntryRow.posted_on < end_day,
         )
         .group_by(LedgerEntryRow.id)
-        .having(amount != 0)
+        .having(amount != NOUGHT)
         .order_by(LedgerEntryRow.posted_at, LedgerEntryRow.id)
     )
     return [

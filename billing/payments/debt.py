@@ -1,0 +1,276 @@
+"""Who owes what and for how long, and how promptly accounts pay."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from decimal import Decimal
+from fractions import Fraction
+from typing import Protocol
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from billing.ledger.tables import ReceivableRow
+from billing.money import NOUGHT, sum_pounds
+from billing.payments.tables import AllocationRow
+from metering.periods import london_midnight
+
+PROMPT_DAYS = 30
+"""Better Payment Practice Code: a valid invoice is paid within 30 days."""
+
+BUCKETS = ("not due", "1 to 30", "31 to 60", "61 to 90", "over 90")
+"""Days overdue."""
+
+
+class DisputedAmounts(Protocol):
+    """Says what of open invoices is disputed and not to be chased."""
+
+    def __call__(self, session: Session, *, account_id: str | None) -> Mapping[str, Decimal]:
+        """Return disputed pounds by invoice id, for one account or for all."""
+
+
+def nothing_disputed(session: Session, *, account_id: str | None) -> Mapping[str, Decimal]:
+    """Return that no invoice is disputed."""
+    del session, account_id
+    return {}
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpenDebt:
+    """What an invoice leaves open.
+
+    Attributes:
+        disputed: of `outstanding`, what is in dispute.
+        days_overdue: nought until the day after the due date.
+    """
+
+    account_id: str
+    invoice_id: str
+    number: str
+    issued_on: date
+    due_on: date
+    total: Decimal
+    outstanding: Decimal
+    disputed: Decimal
+    days_overdue: int
+
+    @property
+    def undisputed(self) -> Decimal:
+        """What may be chased."""
+        return self.outstanding - self.disputed
+
+    @property
+    def bucket(self) -> str:
+        """Which of `BUCKETS` it falls in."""
+        return bucket_of(self.days_overdue)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AgedDebt:
+    """An account's debt by age.
+
+    Attributes:
+        by_bucket: pounds for each of `BUCKETS`, disputed amounts included.
+    """
+
+    account_id: str
+    by_bucket: Mapping[str, Decimal]
+    disputed: Decimal
+
+    @property
+    def total(self) -> Decimal:
+        """All that is open."""
+        return sum_pounds(list(self.by_bucket.values()))
+
+
+@dataclass(frozen=True, kw_only=True)
+class PromptPayment:
+    """Better Payment Practice figures over the invoices that were paid in a span of days.
+
+    Attributes:
+        paid_count, paid_value: invoices wholly covered in the span, by number and by total.
+        prompt_count, prompt_value: of them, those covered within 30 days of issue.
+        unpaid_overdue_count, unpaid_overdue_value: still open and overdue at the end.
+    """
+
+    account_id: str
+    paid_count: int
+    paid_value: Decimal
+    prompt_count: int
+    prompt_value: Decimal
+    unpaid_overdue_count: int
+    unpaid_overdue_value: Decimal
+
+    @property
+    def share_by_count(self) -> Fraction | None:
+        """The share paid promptly by number, None where nothing was paid."""
+        return Fraction(self.prompt_count, self.paid_count) if self.paid_count else None
+
+    @property
+    def share_by_value(self) -> Fraction | None:
+        """The share paid promptly by value, None where nothing was paid."""
+        if self.paid_value == 0:
+            return None
+        return Fraction(self.prompt_value) / Fraction(self.paid_value)
+
+
+def bucket_of(days_overdue: int) -> str:
+    """Return which of `BUCKETS` a debt falls in."""
+    if days_overdue <= 0:
+        return BUCKETS[0]
+    return BUCKETS[min((days_overdue - 1) // 30, 3) + 1]
+
+
+def open_debts(
+    session: Session,
+    *,
+    on: date,
+    account_id: str | None = None,
+    disputed: DisputedAmounts = nothing_disputed,
+) -> Sequence[OpenDebt]:
+    """Return what invoices left open at the end of the London date `on`, oldest first.
+
+    What was set against them later than that day is not counted; disputes are today's.
+    """
+    cut = london_midnight(on + timedelta(days=1))
+    covered = (
+        select(
+            AllocationRow.account_id,
+            AllocationRow.invoice_id,
+            func.sum(AllocationRow.amount).label("amount"),
+        )
+        .where(AllocationRow.made_at < cut)
+        .group_by(AllocationRow.account_id, AllocationRow.invoice_id)
+        .subquery()
+    )
+    statement = (
+        select(ReceivableRow, covered.c.amount)
+        .outerjoin(
+            covered,
+            (covered.c.account_id == ReceivableRow.account_id)
+            & (covered.c.invoice_id == ReceivableRow.document_id),
+        )
+        .where(
+            ReceivableRow.kind == "invoice",
+            ReceivableRow.issued_on <= on,
+            func.coalesce(covered.c.amount, NOUGHT) < ReceivableRow.total,
+        )
+        .order_by(ReceivableRow.due_on, ReceivableRow.number)
+    )
+    if account_id is not None:
+        statement = statement.where(ReceivableRow.account_id == account_id)
+    in_dispute = disputed(session, account_id=account_id)
+    debts = []
+    for row, amount in session.execute(statement):
+        outstanding = row.total - (NOUGHT if amount is None else amount)
+        debts.append(
+            OpenDebt(
+                account_id=row.account_id,
+                invoice_id=row.document_id,
+                number=row.number,
+                issued_on=row.issued_on,
+                due_on=row.due_on,
+                total=row.total,
+                outstanding=outstanding,
+                disputed=min(in_dispute.get(row.document_id, NOUGHT), outstanding),
+                days_overdue=max((on - row.due_on).days, 0),
+            )
+        )
+    return debts
+
+
+def aged_debt(
+    session: Session,
+    *,
+    on: date,
+    account_id: str | None = None,
+    disputed: DisputedAmounts = nothing_disputed,
+) -> Sequence[AgedDebt]:
+    """Return debt by age for each account that owes, by account."""
+    by_account: dict[str, list[OpenDebt]] = {}
+    for debt in open_debts(session, on=on, account_id=account_id, disputed=disputed):
+        by_account.setdefault(debt.account_id, []).append(debt)
+    return [
+        AgedDebt(
+            account_id=account,
+            by_bucket={
+                bucket: sum_pounds([one.outstanding for one in debts if one.bucket == bucket])
+                for bucket in BUCKETS
+            },
+            disputed=sum_pounds([one.disputed for one in debts]),
+        )
+        for account, debts in sorted(by_account.items())
+    ]
+
+
+def prompt_payment(
+    session: Session, *, first_day: date, end_day: date, account_id: str | None = None
+) -> Sequence[PromptPayment]:
+    """Return the figures for London dates [first_day, end_day), by account.
+
+    An invoice is paid on the day the last money that covers it was received, not the day
+    somebody matched it. Invoices that credit notes or write-offs alone cover are not paid.
+    """
+    undone = select(AllocationRow.undoes).where(AllocationRow.undoes.is_not(None))
+    covered = (
+        select(
+            AllocationRow.account_id,
+            AllocationRow.invoice_id,
+            func.max(AllocationRow.effective_on).label("paid_on"),
+        )
+        .where(
+            AllocationRow.undoes.is_(None),
+            AllocationRow.kind == "payment",
+            AllocationRow.id.not_in(undone),
+        )
+        .group_by(AllocationRow.account_id, AllocationRow.invoice_id)
+        .subquery()
+    )
+    statement = (
+        select(ReceivableRow, covered.c.paid_on)
+        .join(
+            covered,
+            (covered.c.account_id == ReceivableRow.account_id)
+            & (covered.c.invoice_id == ReceivableRow.document_id),
+        )
+        .where(
+            ReceivableRow.allocated == ReceivableRow.total,
+            covered.c.paid_on >= first_day,
+            covered.c.paid_on < end_day,
+        )
+    )
+    if account_id is not None:
+        statement = statement.where(ReceivableRow.account_id == account_id)
+    paid: dict[str, list[tuple[Decimal, bool]]] = {}
+    for row, paid_on in session.execute(statement):
+        prompt = (paid_on - row.issued_on).days <= PROMPT_DAYS
+        paid.setdefault(row.account_id, []).append((row.total, prompt))
+    overdue: dict[str, list[Decimal]] = {}
+    for debt in open_debts(session, on=end_day - timedelta(days=1), account_id=account_id):
+        if debt.days_overdue:
+            overdue.setdefault(debt.account_id, []).append(debt.outstanding)
+    return [
+        PromptPayment(
+            account_id=account,
+            paid_count=len(paid.get(account, [])),
+            paid_value=sum_pounds([total for total, _ in paid.get(account, [])]),
+            prompt_count=sum(prompt for _, prompt in paid.get(account, [])),
+            prompt_value=sum_pounds([total for total, prompt in paid.get(account, []) if prompt]),
+            unpaid_overdue_count=len(overdue.get(account, [])),
+            unpaid_overdue_value=sum_pounds(overdue.get(account, [])),
+        )
+        for account in sorted(paid.keys() | overdue.keys())
+    ]
+
+
+def together(figures: Sequence[PromptPayment]) -> PromptPayment:
+    """Return the figures of all accounts as one; its `account_id` is empty."""
+    return PromptPayment(
+        account_id="",
+        paid_count=sum(one.paid_count for one in figures),
+        paid_value=sum_pounds([one.paid_value for one in figures]),
+        prompt_count=sum(one.prompt_count for one in figures),
+        prompt_value=sum_pounds([one.prompt_value for one in figures]),
+        unpaid_overdue_count=sum(one.unpaid_overdue_count for one in figures),
+        unpaid_overdue_value=sum_pounds([one.unpaid_overdue_value for one in figures]),
+    )

@@ -1,0 +1,184 @@
+"""Reminders of invoices that are due: written once for each step, never of what is disputed."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+
+from sqlalchemy import select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+
+from billing.accounts.tables import AccountRow
+from billing.money import show_pounds
+from billing.payments.debt import DisputedAmounts, OpenDebt, nothing_disputed, open_debts
+from billing.payments.funds import note
+from billing.payments.tables import ReminderRow, ReminderScheduleRow
+from metering.kit.errors import Invalid
+from metering.periods import london_day, show_date
+
+USUAL_DAYS = (-5, 1, 14, 30)
+"""Days after the due date; negative is before it."""
+
+
+class ReminderDaysInvalid(Invalid):
+    """A schedule has at most ten different steps, from 30 days before to 365 after the due date."""
+
+    code = "reminder-days-invalid"
+    title = "The reminder schedule is not valid"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Due:
+    """A reminder to write.
+
+    Attributes:
+        step: the step of the schedule that was reached, days after the due date.
+        amount: what is open and not disputed.
+    """
+
+    debt: OpenDebt
+    step: int
+    amount: Decimal
+
+
+def set_schedule(
+    session: Session, *, account_id: str, days: Sequence[int], principal: str, now: datetime
+) -> tuple[int, ...]:
+    """Set when an account is reminded; no days at all means never.
+
+    Raises:
+        ReminderDaysInvalid: see the class.
+    """
+    steps = tuple(sorted(days))
+    if len(set(steps)) != len(steps) or len(steps) > 10 or any(not -30 <= d <= 365 for d in steps):
+        raise ReminderDaysInvalid(
+            "Give at most ten different days, from -30 (before) to 365 (after the due date)."
+        )
+    values = {"days": list(steps), "changed_at": now, "changed_by": principal}
+    session.execute(
+        insert(ReminderScheduleRow)
+        .values(account_id=account_id, **values)
+        .on_conflict_do_update(index_elements=["account_id"], set_=values)
+    )
+    note(session, "set reminder schedule", account_id, principal, now, {"days": list(steps)})
+    return steps
+
+
+def schedule_of(session: Session, *, account_id: str) -> tuple[int, ...]:
+    """Return the account's own schedule, or the usual one."""
+    days = session.scalar(
+        select(ReminderScheduleRow.days).where(ReminderScheduleRow.account_id == account_id)
+    )
+    return USUAL_DAYS if days is None else tuple(days)
+
+
+def step_reached(schedule: Sequence[int], *, due_on: date, on: date) -> int | None:
+    """Return the latest step of a schedule that is reached on a day, None before the first.
+
+    >>> step_reached((-5, 1, 14), due_on=date(2026, 6, 4), on=date(2026, 6, 10))
+    1
+    """
+    reached = [step for step in schedule if step <= (on - due_on).days]
+    return max(reached, default=None)
+
+
+def due(
+    session: Session, *, on: date, disputed: DisputedAmounts = nothing_disputed
+) -> Sequence[Due]:
+    """Return the reminders to write on the London date `on`.
+
+    Only the latest step is written when several have passed (nobody gets four letters on
+    one day), and none where all that is open is disputed.
+    """
+    schedules = {
+        row.account_id: tuple(row.days) for row in session.scalars(select(ReminderScheduleRow))
+    }
+    written: dict[tuple[str, str], int] = {}
+    for account_id, invoice_id, last_step in session.execute(
+        select(ReminderRow.account_id, ReminderRow.invoice_id, ReminderRow.step)
+    ):
+        key = (account_id, invoice_id)
+        written[key] = max(last_step, written.get(key, last_step))
+    found = []
+    for debt in open_debts(session, on=on, disputed=disputed):
+        schedule = schedules.get(debt.account_id, USUAL_DAYS)
+        step = step_reached(schedule, due_on=debt.due_on, on=on)
+        last = written.get((debt.account_id, debt.invoice_id))
+        if step is None or (last is not None and step <= last) or debt.undisputed <= 0:
+            continue
+        found.append(Due(debt=debt, step=step, amount=debt.undisputed))
+    return found
+
+
+def write(session: Session, *, reminder: Due, now: datetime) -> ReminderRow | None:
+    """Write one reminder; None when it was written meanwhile."""
+    account = session.get_one(AccountRow, reminder.debt.account_id)
+    made = session.execute(
+        insert(ReminderRow)
+        .values(
+            account_id=reminder.debt.account_id,
+            invoice_id=reminder.debt.invoice_id,
+            step=reminder.step,
+            to=account.email,
+            subject=subject_of(reminder),
+            body=body_of(reminder, name=account.name, on=london_day(now)),
+            written_at=now,
+        )
+        .on_conflict_do_nothing()
+        .returning(ReminderRow.account_id)
+    ).first()
+    if made is None:
+        return None
+    key = (reminder.debt.account_id, reminder.debt.invoice_id, reminder.step)
+    return session.get_one(ReminderRow, key)
+
+
+def unsent(session: Session) -> Sequence[ReminderRow]:
+    """Return the reminders that wait to leave, oldest first: for whoever carries the post."""
+    return session.scalars(
+        select(ReminderRow)
+        .where(ReminderRow.sent_at.is_(None))
+        .order_by(ReminderRow.written_at, ReminderRow.account_id, ReminderRow.invoice_id)
+    ).all()
+
+
+def mark_sent(session: Session, *, reminder: ReminderRow, now: datetime) -> None:
+    """Record that a reminder has left."""
+    row = session.get_one(ReminderRow, (reminder.account_id, reminder.invoice_id, reminder.step))
+    row.sent_at = now
+    session.flush()
+
+
+def subject_of(reminder: Due) -> str:
+    """Return the subject line."""
+    if reminder.step <= 0:
+        return f"Invoice {reminder.debt.number} is due on {show_date(reminder.debt.due_on)}"
+    return f"Invoice {reminder.debt.number} is overdue"
+
+
+def body_of(reminder: Due, *, name: str, on: date) -> str:
+    """Return the letter, in plain text."""
+    debt = reminder.debt
+    if on > debt.due_on:
+        when = f"was due on {show_date(debt.due_on)}, {(on - debt.due_on).days} days ago"
+    else:
+        when = f"is due on {show_date(debt.due_on)}"
+    lines = [
+        f"To the finance team of {name}",
+        "",
+        f"{show_pounds(reminder.amount)} of invoice {debt.number}, issued on "
+        f"{show_date(debt.issued_on)}, {when}.",
+    ]
+    if debt.disputed:
+        lines.append(
+            f"The {show_pounds(debt.disputed)} that you have queried is not part of this reminder."
+        )
+    lines += [
+        "",
+        f"Please pay it quoting {debt.number}. If you have paid in the last few days, "
+        "thank you; there is nothing more to do.",
+        "If something on the invoice is wrong, raise a query on its page, "
+        "and we will stop reminding you of that part.",
+    ]
+    return "\n".join(lines) + "\n"
