@@ -41,7 +41,7 @@ fmt: $(VENV)/.dev ## Put the code into the one style
 bench: $(VENV)/.dev ## Run the benchmarks; docs say what they measured
 	@for program in benchmarks/*.py; do $(BIN)/python $$program $(ARGS) || exit 1; done
 
-docs: $(VENV)/.dev ## Write the pages that the code knows: settings and problems
+docs: $(VENV)/.dev ## Write the pages that the code knows: settings, problems, premises
 	PYTHONPATH=. $(BIN)/python scripts/write_docs.py
 
 constraints: $(VENV)/.dev ## Pin what is installed here; do it after a green `make test`

@@ -1,4 +1,4 @@
-"""Write the documentation that the code itself knows: settings and problems.
+"""Write the documentation that the code itself knows: settings, problems, premises.
 
 `make docs` runs it; a test holds that what is written is up to date.
 """
@@ -59,6 +59,41 @@ def problems_page() -> str:
     return "\n".join(lines) + "\n"
 
 
+def assumptions_page() -> str:
+    """Return the page of the premises that the sums rely on."""
+    lines = [
+        "# Assumptions",
+        "",
+        "Premises that the code relies on, as `# ASSUMPTION:` marks them where they matter. If one",
+        "is not true for you, that is the place to look. This page is written by `make docs`.",
+        "",
+        "| Where | Premise |",
+        "|---|---|",
+    ]
+    for package in ("billing", "metering"):
+        for path in sorted((DOCS.parent / package).rglob("*.py")):
+            where = path.relative_to(DOCS.parent).as_posix()
+            for premise in _premises(path.read_text(encoding="utf-8")):
+                lines.append(f"| `{where}` | {premise.replace('|', chr(92) + '|')} |")
+    return "\n".join(lines) + "\n"
+
+
+def _premises(source: str) -> Iterator[str]:
+    """Yield the text of each premise; it goes on over the comment lines that follow it."""
+    found: list[str] = []
+    for line in [*source.splitlines(), ""]:
+        stripped = line.strip()
+        if stripped.startswith("# ASSUMPTION:"):
+            if found:
+                yield " ".join(found)
+            found = [stripped.removeprefix("# ASSUMPTION:").strip()]
+        elif found and re.match(r"# [^ ]", stripped):
+            found.append(stripped.removeprefix("#").strip())
+        elif found:
+            yield " ".join(found)
+            found = []
+
+
 def refusals() -> list[type[Refusal]]:
     """Return every concrete refusal by code; imports all of paygo to find them."""
     for package in (billing, metering):
@@ -81,7 +116,11 @@ def _is_ours(refusal: type[Refusal]) -> bool:
     return refusal.__module__.split(".")[0] in {"billing", "metering"}
 
 
-PAGES = {"settings.md": settings_page, "problems.md": problems_page}
+PAGES = {
+    "settings.md": settings_page,
+    "problems.md": problems_page,
+    "assumptions.md": assumptions_page,
+}
 
 
 def main() -> None:

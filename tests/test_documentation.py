@@ -53,6 +53,10 @@ def test_every_command_and_link_on_a_page_exists(page: Path) -> None:
         assert command in root.COMMANDS, f"paygo {command}"
     for target in re.findall(r"^make ([a-z][a-z-]+)", code, re.M):
         assert target in targets, f"make {target}"
+    for path in re.findall(
+        r"^(?:billing|metering|tests|docs|migrations|scripts|benchmarks)/[\w./-]*$", code, re.M
+    ):
+        assert (ROOT / path).exists(), path
     for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", written):
         assert (page.parent / link).exists(), link
 

@@ -18,6 +18,7 @@ from metering.kit.errors import Refusal
 
 # In the order of the help: what a stranger needs first.
 COMMANDS: Mapping[str, str] = {
+    "demo": "billing.cli.demo:demo",
     "serve": "billing.cli.serve:serve",
     "web": "billing.cli.serve:web",
     "scheduler": "billing.cli.jobs:scheduler",
@@ -30,6 +31,9 @@ COMMANDS: Mapping[str, str] = {
     "events": "billing.cli.events:events",
     "tariff": "billing.cli.tariffs:tariff",
     "estimate": "billing.cli.tariffs:estimate",
+    "bill-run": "billing.cli.runs:bill_run",
+    "reconcile": "billing.cli.checks:reconcile",
+    "verify": "billing.cli.checks:verify",
 }
 
 

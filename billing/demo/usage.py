@@ -101,46 +101,52 @@ def events_of(plan: Plan, service: Service, *, services: Sequence[Service]) -> I
         services: the whole catalogue; a stream's part of the events is its weight
             over the weight of all.
     """
-    all_weights = sum(stream.weight for entry in services for stream in entry.streams)
-    users = [body for body in chosen_trusts(plan) if is_used_by(service, body)]
-    sizes = [reference.size(body) for body in users]
-    slices: list[Iterator[UsageEvent]] = []
-    for stream in service.streams:
-        count = plan.event_count * stream.weight // all_weights
-        counts = _shares(count, sizes)
-        units = (
-            _shares(stream.national, sizes)
-            if stream.national is not None
-            else [
-                reference.monthly_volume(body, stream.volume) if stream.volume else None
-                for body in users
-            ]
-        )
-        slices.extend(
-            _slices(plan, service, stream, body, count=body_count, units=body_units)
-            for body, body_count, body_units in zip(users, counts, units, strict=True)
-        )
+    slices = [
+        _slices(plan, service, part)
+        for stream in service.streams
+        for part in _parts(plan, service, stream, services=services)
+    ]
     return heapq.merge(*slices, key=lambda event: (event.at, event.event_id))
 
 
 def count_of(plan: Plan, service: Service, *, services: Sequence[Service]) -> int:
     """Return how many events `events_of` yields, without making them."""
+    return sum(
+        part.count
+        for stream in service.streams
+        for part in _parts(plan, service, stream, services=services)
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """What one trust uses of one stream: `units`, None where an event is one, in `count` events."""
+
+    stream: Stream
+    body: Body
+    count: int
+    units: int | None
+
+
+def _parts(
+    plan: Plan, service: Service, stream: Stream, *, services: Sequence[Service]
+) -> Iterator[_Part]:
     all_weights = sum(stream.weight for entry in services for stream in entry.streams)
     users = [body for body in chosen_trusts(plan) if is_used_by(service, body)]
     if not users:
-        return 0
+        return
     sizes = [reference.size(body) for body in users]
-    total = 0
-    for stream in service.streams:
-        counts = _shares(plan.event_count * stream.weight // all_weights, sizes)
-        if stream.national is not None:
-            limits: list[int] = _shares(stream.national, sizes)
-        elif stream.volume is not None:
-            limits = [reference.monthly_volume(body, stream.volume) for body in users]
-        else:
-            limits = counts
-        total += sum(map(min, counts, limits))
-    return total
+    counts = _shares(plan.event_count * stream.weight // all_weights, sizes)
+    volumes: Sequence[int | None] = [None] * len(users)
+    if stream.national is not None:
+        volumes = _shares(stream.national, sizes)
+    elif stream.volume is not None:
+        volumes = [reference.monthly_volume(body, stream.volume) for body in users]
+    for body, count, units in zip(users, counts, volumes, strict=True):
+        if units is not None:
+            # Every unit is reported, and every event reports at least one.
+            count = min(max(count, 1), units)
+        yield _Part(stream, body, count, units)
 
 
 def _shares(whole: int, sizes: Sequence[Decimal]) -> list[int]:
@@ -150,17 +156,13 @@ def _shares(whole: int, sizes: Sequence[Decimal]) -> list[int]:
     return [after - before for before, after in pairwise(parts)]
 
 
-def _slices(
-    plan: Plan, service: Service, stream: Stream, body: Body, *, count: int, units: int | None
-) -> Iterator[UsageEvent]:
+def _slices(plan: Plan, service: Service, part: _Part) -> Iterator[UsageEvent]:
+    stream, body, count, units = part.stream, part.body, part.count, part.units
     labels = ",".join(f"{name}={value}" for name, value in sorted(stream.dimensions.items()))
     # Text seeds are hashed with SHA-512, the same on every machine and version.
     draw = random.Random(  # noqa: S311 - believable, not secret
         f"{plan.seed}|{plan.month}|{plan.event_count}|{service.code}|{labels}|{body.ods_code}"
     )
-    if units is not None:
-        # Every event reports at least one unit.
-        count = min(count, units)
     hours, reached = _hours(plan.month, stream.clock)
     given = 0
     for index in range(count):

@@ -66,6 +66,11 @@ def test_the_national_volume_is_shared_out_whole() -> None:
     assert sent == 9_000_000
 
 
+def test_few_events_report_the_whole_volume_too() -> None:
+    few = Plan(PLAN.month, trust_count=200, event_count=1_000)
+    assert _sums(events(few)) == _sums(events(Plan(PLAN.month, 200, 30_000)))
+
+
 def test_hospital_use_is_a_working_day_affair() -> None:
     archived = [event for event in events() if event.event_type == "study.archived"]
     by_day = Counter(london(event.at).weekday() for event in archived)

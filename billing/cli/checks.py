@@ -1,0 +1,113 @@
+"""`paygo reconcile` and `paygo verify`: proofs that anybody may ask for."""
+
+import click
+from sqlalchemy import select
+
+from billing.cli.context import MONTH, opened_database, print_json, print_table
+from billing.invoices.verifying import verify_invoices
+from billing.money import plain
+from billing.runs.model import Reconciled
+from billing.runs.reconciling import reconcile_month
+from metering.kit import audit
+from metering.kit.tables import AuditEntryRow
+from metering.periods import Month
+
+
+@click.command()
+@click.argument("month", type=MONTH)
+@click.option("--all", "show_all", is_flag=True, help="List every line, not the differences alone.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def reconcile(month: Month, show_all: bool, as_json: bool) -> None:
+    """Check that a MONTH's events, readings, charges and invoices are one quantity.
+
+    For each trust and meter: events = readings = rated + parked, and what is
+    rated is invoiced or unbilled for a named reason. Status 1 on any difference.
+
+    \b
+    Examples:
+      paygo reconcile 2026-10
+      paygo reconcile 2026-10 --all --json
+    """
+    with opened_database() as database, database.snapshot() as session:
+        rows = reconcile_month(session, month=month)
+    wrong = [row for row in rows if row.differences]
+    shown = rows if show_all else wrong
+    if as_json:
+        print_json([_document(row) for row in shown])
+    elif shown:
+        print_table(
+            (
+                "Organisation",
+                "Meter",
+                "Events>",
+                "Readings>",
+                "Rated>",
+                "Invoiced>",
+                "Unbilled>",
+                "Reason or difference",
+            ),
+            [
+                (
+                    row.organisation,
+                    row.meter,
+                    "-" if row.events is None else plain(row.events),
+                    plain(row.readings),
+                    plain(row.rated),
+                    plain(row.invoiced),
+                    plain(row.unbilled),
+                    "; ".join(row.differences) or row.reason or "",
+                )
+                for row in shown
+            ],
+        )
+    if wrong:
+        raise click.ClickException(f"{len(wrong)} of {len(rows)} sums of {month.name} differ.")
+    if not as_json:
+        unbilled = sum(1 for row in rows if row.unbilled)
+        click.echo(
+            f"{month.name}: {len(rows)} sums, every one equal from event to invoice"
+            + (f"; {unbilled} unbilled for a named reason." if unbilled else ".")
+        )
+
+
+def _document(row: Reconciled) -> dict[str, object]:
+    return {
+        "organisation": row.organisation,
+        "meter": row.meter,
+        "events": None if row.events is None else plain(row.events),
+        "readings": plain(row.readings),
+        "rated": plain(row.rated),
+        "parked": plain(row.parked),
+        "invoiced": plain(row.invoiced),
+        "unbilled": plain(row.unbilled),
+        "reason": row.reason,
+        "differences": list(row.differences),
+    }
+
+
+@click.command()
+def verify() -> None:
+    """Check every issued invoice's seal, number, sums and working, and the audit trail.
+
+    Status 1 when anything does not hold.
+
+    \b
+    Example:
+      paygo verify
+    """
+    with opened_database() as database, database.snapshot() as session:
+        verified = verify_invoices(session)
+        entries = session.scalars(
+            select(AuditEntryRow).order_by(AuditEntryRow.position).execution_options(yield_per=1000)
+        )
+        broken = audit.verify(entries)
+    for fault in verified.faults:
+        click.echo(f"{fault.number}: {fault.what}", err=True)
+    if broken is not None:
+        click.echo(f"audit entry {broken.position}: {broken.reason}", err=True)
+    if verified.faults or broken is not None:
+        raise click.ClickException("Something that was issued or recorded does not hold.")
+    click.echo(
+        f"{verified.documents} documents: numbers, seals, sums and working hold;"
+        " so does the audit trail."
+    )

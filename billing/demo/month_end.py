@@ -1,0 +1,142 @@
+"""Close the month as two people do it, and write what it issued."""
+
+import time
+from dataclasses import dataclass
+from decimal import Decimal
+
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+from billing.demo.check import Recomputed, recompute
+from billing.invoices import queries as invoice_queries
+from billing.invoices.model import Invoice
+from billing.invoices.supplier import Supplier
+from billing.money import sum_pounds
+from billing.runs import operations, queries, work
+from billing.scheduler import ALL_JOBS
+from metering.kit import jobruns
+from metering.kit.clock import Clock
+from metering.kit.db import Database
+from metering.kit.errors import Unavailable
+from metering.kit.jobruns import JobAlreadyRunning
+from metering.periods import Month
+
+
+class MonthEndStuck(Unavailable):
+    """The month could not be closed: a job of the demonstration failed."""
+
+    code = "month-end-stuck"
+    title = "The month could not be closed"
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What the month came to."""
+
+    trusts_billed: int
+    events: int
+    net: Decimal
+    vat: Decimal
+    total: Decimal
+    pool_saving: Decimal
+    checks: tuple[Recomputed, ...]
+
+    @property
+    def conserved(self) -> bool:
+        """Whether the independent recomputation agrees with the invoices, price by price."""
+        return all(check.agrees for check in self.checks)
+
+    @property
+    def recomputed_net(self) -> Decimal:
+        """What the raw events come to by the independent recomputation."""
+        return sum((check.from_events for check in self.checks), Decimal("0.00"))
+
+
+def let_scheduler_catch_up(database: Database, *, clock: Clock) -> None:
+    """Have every received event rolled up into the readings.
+
+    The scheduler does it anyway; this runs its next turn at once instead of waiting for it.
+
+    Raises:
+        MonthEndStuck: the job fails.
+    """
+    job = jobruns.check_names(ALL_JOBS)["roll-up"]
+    while _waiting_batches(database):
+        try:
+            made = jobruns.run_job(database, job, clock=clock, started_by="demo")
+        except JobAlreadyRunning:
+            time.sleep(0.2)
+            continue
+        if made.outcome != "succeeded":
+            raise MonthEndStuck(f"The job {job.name} failed: {made.error}")
+
+
+def _waiting_batches(database: Database) -> int:
+    with database.snapshot() as session:
+        found: int = session.scalars(
+            text("SELECT count(*) FROM ingest_batches WHERE claimed_at IS NULL AND accepted > 0")
+        ).one()
+    return found
+
+
+def close_month(
+    database: Database,
+    *,
+    month: Month,
+    supplier: Supplier,
+    starter: str,
+    approver: str,
+    clock: Clock,
+) -> str:
+    """Start, draft, approve and issue the month's run, from wherever it stands; return its id.
+
+    Args:
+        starter, approver: ids of the two people whose eyes are four.
+
+    Raises:
+        RunBlocked: a check of the run fails.
+    """
+    with database.transaction() as session:
+        run_id = operations.start_run(
+            session, month=month, supplier=supplier, principal=starter, now=clock()
+        ).id
+    if _status(database, run_id) == "open":
+        work.draft_run(database, run_id=run_id, now=clock())
+    if _status(database, run_id) == "drafted":
+        with database.transaction() as session:
+            operations.approve_run(session, run_id=run_id, principal=approver, now=clock())
+    if _status(database, run_id) == "approved":
+        work.issue_run(database, run_id=run_id, principal=approver, now=clock())
+    return run_id
+
+
+def _status(database: Database, run_id: str) -> str:
+    with database.snapshot() as session:
+        return queries.run(session, run_id=run_id).status
+
+
+def issued(session: Session, *, run_id: str) -> list[Invoice]:
+    """Return the documents that the run issued, by number."""
+    rows = invoice_queries.invoices(session, run_id=run_id, statuses=("issued", "settled"))
+    return [invoice_queries.read(row) for row in sorted(rows, key=lambda row: row.number or "")]
+
+
+def figures(database: Database, *, month: Month, run_id: str) -> Figures:
+    """Return what the month came to, with the independent recomputation."""
+    with database.snapshot() as session:
+        documents = issued(session, run_id=run_id)
+        events: int = session.scalars(
+            text("SELECT coalesce(sum(accepted), 0) FROM ingest_batches")
+        ).one()
+    # A transaction: the recomputation keeps its prices in a temporary table.
+    with database.transaction() as session:
+        checks = recompute(session, month=month)
+    return Figures(
+        trusts_billed=len({document.buyer.ods_code for document in documents}),
+        events=events,
+        net=sum_pounds([document.net for document in documents]),
+        vat=sum_pounds([document.vat for document in documents]),
+        total=sum_pounds([document.total for document in documents]),
+        pool_saving=sum_pounds([document.pool_saving for document in documents]),
+        checks=tuple(checks),
+    )
