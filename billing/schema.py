@@ -18,6 +18,7 @@ from metering.kit.columns import Base
 from metering.meters import tables as meters
 from metering.organisations import tables as organisations
 from metering.readings import tables as readings
+from metering.reports import tables as reports
 from metering.sources import tables as sources
 
 TABLE_MODULES = (
@@ -27,6 +28,7 @@ TABLE_MODULES = (
     meters,
     events,
     readings,
+    reports,
     accounts,
     tariffs,
     charges,

@@ -5,7 +5,6 @@ from importlib.resources import files
 from flask import Blueprint, Flask, Response, send_from_directory
 from flask_smorest import Api
 
-from metering.events import source_views
 from metering.events import views as ingest_views
 from metering.events.ingest import Ingest
 from metering.events.openapi import describe_ingest
@@ -18,6 +17,7 @@ from metering.kit.limits import Limiter
 from metering.kit.problems import register_problems
 from metering.kit.web import edge, install_edge, install_web
 from metering.readings import views as usage_views
+from metering.reports import views as report_views
 from metering.sources.guards import install_limiter
 
 _STATIC = files("metering") / "static"
@@ -104,6 +104,6 @@ def register_metering(app: Flask, settings: Settings) -> None:
     api.spec.options["security"] = [{"key": []}]
     app.register_blueprint(ingest_views.blueprint)
     describe_ingest(api.spec, rule=next(app.url_map.iter_rules("ingest.post_events")))
-    api.register_blueprint(source_views.blueprint)
+    api.register_blueprint(report_views.blueprint)
     api.register_blueprint(usage_views.blueprint)
     app.register_blueprint(docs)

@@ -50,7 +50,7 @@ EDGES = (
     "metering/events/ingest.py",
     "metering/events/partitions.py",
     "metering/events/replay.py",
-    "metering/events/source_views.py",
+    "metering/reports/views.py",
     "metering/events/views.py",
     "metering/jobs.py",
     "metering/kit/",

@@ -5,8 +5,7 @@ London month and has no unique index of its own, since a unique index on each
 partition would let an id pass twice on the two sides of a month end.
 """
 
-from datetime import date, datetime
-from decimal import Decimal
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -144,24 +143,3 @@ class QuarantinedEventRow(Base):
     status: Mapped[str] = mapped_column(server_default="open")
     resolved_at: Mapped[datetime | None]
     resolved_by: Mapped[str | None]
-
-
-class ManifestRow(Base):
-    """What a source itself counted for a meter over a span of London dates."""
-
-    __tablename__ = "manifests"
-    __table_args__ = (
-        CheckConstraint("end_on > first_on", name="ends_after_start"),
-        Index("ix_manifests_source_id_meter_id_first_on", "source_id", "meter_id", "first_on"),
-        {"info": {"citus": "local"}},
-    )
-
-    id: Mapped[UUID] = mapped_column(primary_key=True)
-    source_id: Mapped[int] = mapped_column(Integer, ForeignKey("sources.id"))
-    meter_id: Mapped[int] = mapped_column(Integer, ForeignKey("meters.id"))
-    subject_id: Mapped[int | None] = mapped_column(Integer, ForeignKey("organisations.id"))
-    first_on: Mapped[date]
-    end_on: Mapped[date]
-    declared_count: Mapped[int]
-    declared_quantity: Mapped[Decimal] = mapped_column(Quantity)
-    received_at: Mapped[datetime]

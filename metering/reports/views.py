@@ -7,10 +7,24 @@ from uuid import UUID
 from flask import request
 from flask_smorest import Blueprint
 
-from metering.events import manifests, queries
-from metering.events.manifests import ManifestReport
+from metering.events import queries
 from metering.events.model import USAGE
-from metering.events.schemas import (
+from metering.kit.api import answers, get, json_arguments, post, query_arguments
+from metering.kit.errors import Forbidden
+from metering.kit.guards import guard_blueprint, guarded
+from metering.kit.idempotency import HEADER, Answer, once
+from metering.kit.paging import read_cursor, write_cursor
+from metering.kit.web import edge
+from metering.meters.queries import MeterUnknown
+from metering.meters.queries import every as every_meter
+from metering.organisations.queries import by_ods_code
+from metering.periods import Month
+from metering.readings.queries import events_of
+from metering.readings.schemas import span_of
+from metering.readings.views import plain
+from metering.reports import manifests
+from metering.reports.manifests import ManifestReport
+from metering.reports.schemas import (
     EVENTS_EXAMPLE,
     HEALTH_EXAMPLE,
     MANIFEST_IN_EXAMPLE,
@@ -26,19 +40,6 @@ from metering.events.schemas import (
     QuarantineSchema,
     StoredEventsSchema,
 )
-from metering.kit.api import answers, get, json_arguments, post, query_arguments
-from metering.kit.errors import Forbidden
-from metering.kit.guards import guard_blueprint, guarded
-from metering.kit.idempotency import HEADER, Answer, once
-from metering.kit.paging import read_cursor, write_cursor
-from metering.kit.web import edge
-from metering.meters.queries import MeterUnknown
-from metering.meters.queries import every as every_meter
-from metering.organisations.queries import by_ods_code
-from metering.periods import Month
-from metering.readings.queries import events_of
-from metering.readings.schemas import span_of
-from metering.readings.views import plain
 from metering.sources.guards import current_source, key_guard
 from metering.sources.model import EVENTS_WRITE, MANIFESTS_WRITE
 

@@ -16,7 +16,7 @@ from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
 from metering.events.model import REJECTED, WITHDRAWAL
-from metering.events.tables import IngestBatchRow, ManifestRow, QuarantinedEventRow
+from metering.events.tables import IngestBatchRow, QuarantinedEventRow
 from metering.kit.errors import Invalid
 from metering.kit.ids import uuid7
 from metering.meters.model import ADDITIVE
@@ -27,6 +27,7 @@ from metering.organisations.queries import by_ods_code
 from metering.organisations.tables import OrganisationRow
 from metering.periods import Month, days_period, london_day
 from metering.readings.tables import ReadingRow
+from metering.reports.tables import ManifestRow
 from metering.sources.tables import SourceRow
 
 
