@@ -111,6 +111,12 @@ def _web_url(raw: str) -> str:
     return raw.rstrip("/")
 
 
+def _yes_or_no(raw: str) -> bool:
+    if raw.lower() not in ("yes", "no"):
+        raise ValueError("yes or no")
+    return raw.lower() == "yes"
+
+
 def _pairs(raw: str) -> dict[str, str]:
     pairs: dict[str, str] = {}
     for part in filter(None, (part.strip() for part in raw.split(","))):
@@ -233,6 +239,23 @@ class Settings:
         _text,
         default="services",
         help="Claim with the codes of the hosted services that a person owns.",
+    )
+    smtp_url: str | None = _setting(
+        "PAYGO_SMTP_URL",
+        _text,
+        secret=True,
+        help="Mail relay as smtp://USER:PASSWORD@HOST:PORT; smtps:// and smtp+plain:// too.",
+    )
+    mail_from: str | None = _setting(
+        "PAYGO_MAIL_FROM",
+        _text,
+        help="Whom email is from, such as Paygo <paygo@example.nhs.uk>; needs the relay too.",
+    )
+    webhook_allow_private: bool = _setting(
+        "PAYGO_WEBHOOK_ALLOW_PRIVATE",
+        _yes_or_no,
+        default="no",
+        help="Whether webhooks may go to private addresses and over http: yes or no.",
     )
     log_format: str = _setting(
         "PAYGO_LOG_FORMAT",
