@@ -8,6 +8,7 @@ from billing.accounts import tables as accounts
 from billing.charges import tables as charges
 from billing.invoices import tables as invoices
 from billing.ledger import tables as ledger
+from billing.notifications import tables as notifications
 from billing.payments import tables as payments
 from billing.payments.bank import tables as bank
 from billing.runs import tables as runs
@@ -38,6 +39,7 @@ TABLE_MODULES = (
     payments,
     bank,
     access,
+    notifications,
 )
 
 metadata = Base.metadata

@@ -40,6 +40,7 @@ EDGES = (
     "billing/console/",
     "billing/demo/",
     "billing/jobs.py",
+    "billing/notifications/jobs.py",
     "billing/payments/",
     "billing/portal/",
     "billing/runs/work.py",
