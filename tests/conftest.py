@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, settings
 from sqlalchemy.orm import Session
 
 from metering.kit.db import Database
-from tests import databases, web
+from tests import databases, trusts, web
 
 # A busy machine is no fault of a property: promises are tested, not milliseconds.
 settings.register_profile("paygo", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -96,3 +96,13 @@ def app(database: Database, tmp_path: Path, clock: web.Clock) -> Flask:
 def client(app: Flask) -> FlaskClient:
     """A browser in which nobody has signed in; `web.signed_in(app, grants)` gives one."""
     return app.test_client()
+
+
+@pytest.fixture(scope="session")
+def shown(
+    server_url: str, template_name: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[trusts.Shown]:
+    """The application with three trusts, their usage and invoices; only look at it."""
+    folder = tmp_path_factory.mktemp("shown")
+    with trusts.shown(server_url, template_name, folder) as found:
+        yield found

@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from decimal import Decimal
 from itertools import groupby
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -11,9 +10,18 @@ from urllib.parse import quote, urlencode
 from billing.documents.render import DOCUMENTS
 from billing.documents.words import show_vat_number
 from billing.forms import Form
-from billing.invoices.tables import InvoiceLineRow, InvoiceRow
+from billing.invoices import queries as invoices
+from billing.invoices.model import (
+    Invoice,
+    InvoiceKind,
+    InvoiceStatus,
+    Line,
+    LineKind,
+    Party,
+)
+from billing.invoices.tables import InvoiceLineRow
 from billing.listing import Asked, Cell, Column, Listing
-from billing.money import NOUGHT, show_pounds, sum_pounds
+from billing.money import show_pounds, sum_pounds
 from billing.portal.account import OpenAccount
 from billing.portal.invoice_queries import (
     Document,
@@ -23,8 +31,11 @@ from billing.portal.invoice_queries import (
     Owing,
     RelatedInvoice,
 )
+from billing.portal.parts import Figure, Link, Tag
+from billing.portal.usage_asked import UsageAsked
 from billing.portal.words import (
     plural,
+    shorten,
     show_number,
     show_size,
     show_span,
@@ -41,33 +52,6 @@ STANDINGS = (
     ("paid", "Paid"),
     ("credit", "Credit notes"),
 )
-
-
-@dataclass(frozen=True)
-class Figure:
-    """A large number at the top of a page."""
-
-    label: str
-    value: str
-    note: str = ""
-    tone: str = ""
-
-
-@dataclass(frozen=True)
-class Tag:
-    """A state in a word and its colour."""
-
-    text: str
-    colour: str
-
-
-@dataclass(frozen=True)
-class Link:
-    """Where a click leads; `hidden` says more to a screen reader."""
-
-    text: str
-    href: str
-    hidden: str = ""
 
 
 @dataclass(frozen=True)
@@ -89,7 +73,7 @@ class WorkingStep:
     """A step of a working in words; `behind` says how the shared amount in it came about."""
 
     text: str
-    behind: tuple[str, ...] = ()
+    behind: str = ""
 
 
 @dataclass(frozen=True)
@@ -275,81 +259,66 @@ def invoice_page(
     *, account: OpenAccount, path: str, issued: IssuedInvoice, today: date
 ) -> InvoicePage:
     """Return one invoice; `path` is the address of the account's list of invoices."""
-    row, content = issued.row, issued.row.content
-    credit_note = row.kind == "credit-note"
-    printed = {int(line["number"]): line for line in content.get("lines", ())}
+    row, invoice = issued.row, invoices.read(issued.row)
+    credit_note = invoice.kind is InvoiceKind.CREDIT_NOTE
     tag = standing_tag(kind=row.kind, status=row.status, due_on=row.due_on, today=today)
-    lines = [
-        (
-            str(printed.get(line.number, {}).get("service") or line.tariff_code),
-            line,
-            _line(line, printed.get(line.number, {}), account),
-        )
-        for line in issued.lines
-    ]
+    codes = {line.number: line for line in issued.lines}
     groups = []
-    for service, members in groupby(lines, key=lambda item: item[0]):
+    for service, members in groupby(invoice.lines, key=lambda line: line.service):
         group = list(members)
         groups.append(
             LineGroup(
                 service,
-                tuple(view for _, _, view in group),
-                show_pounds(sum_pounds([line.net for _, line, _ in group])),
+                tuple(_line(line, codes.get(line.number), account) for line in group),
+                show_pounds(sum_pounds([line.net for line in group])),
             )
         )
     return InvoicePage(
         account=account,
         kind="Credit note" if credit_note else "Invoice",
-        number=row.number or "",
-        month=Month.of_day(row.month).name,
+        number=invoice.number or "",
+        month=invoice.month.name,
         tag=tag,
-        figures=_figures(row, tag),
-        facts=_facts(row, content),
+        figures=_figures(invoice, tag),
+        facts=_facts(invoice),
         groups=tuple(groups),
         vat_rows=tuple(
             VatView(
-                show_treatment(item["treatment"], Decimal(item["rate_percent"])),
-                str(item.get("reason") or ""),
-                show_pounds(_pounds(item["net"])),
-                show_pounds(_pounds(item["vat"])),
+                show_treatment(item.treatment, item.rate_percent),
+                item.reason or "",
+                show_pounds(item.net),
+                show_pounds(item.vat),
             )
-            for item in content.get("vat_summaries", ())
+            for item in invoice.vat_summaries
         ),
-        net=show_pounds(row.net),
-        vat=show_pounds(row.vat),
-        total=show_pounds(row.total),
+        net=show_pounds(invoice.net),
+        vat=show_pounds(invoice.vat),
+        total=show_pounds(invoice.total),
         total_label="Total credited" if credit_note else "Total with VAT",
-        pay_to=_pay_to(content.get("pay_to") or {}, row.number or ""),
-        buyer=_party(content.get("buyer") or {}),
-        supplier=_party(content.get("supplier") or {}),
-        notes=tuple(str(note) for note in content.get("notes", ())),
+        pay_to=_pay_to(invoice),
+        buyer=_party(invoice.buyer),
+        supplier=_party(invoice.supplier),
+        notes=invoice.notes,
         downloads=_downloads(issued.documents, path=f"{path}/{quote(row.id)}"),
         related=_related(issued, path),
-        seal=row.seal or "",
+        seal=invoice.seal or "",
     )
 
 
-def _pounds(text: str) -> Decimal:
-    # Canonical JSON drops trailing noughts; adding nought pence puts them back.
-    return Decimal(text) + NOUGHT
-
-
-def _figures(row: InvoiceRow, tag: Tag) -> tuple[Figure, ...]:
-    figures = []
-    if row.kind == "credit-note":
-        figures.append(Figure("Credited to you", show_pounds(row.total), "With VAT"))
-    elif row.status == "settled":
-        figures.append(Figure("Paid", show_pounds(row.total), "With VAT", "success"))
+def _figures(invoice: Invoice, tag: Tag) -> tuple[Figure, ...]:
+    total = show_pounds(invoice.total)
+    if invoice.kind is InvoiceKind.CREDIT_NOTE:
+        figures = [Figure("Credited to you", total, "With VAT")]
+    elif invoice.status is InvoiceStatus.SETTLED:
+        figures = [Figure("Paid", total, "With VAT", "success")]
     else:
-        due = f"By {show_date(row.due_on)}" if row.due_on else ""
-        figures.append(
-            Figure("To pay", show_pounds(row.total), due, "warning" if tag.colour == "red" else "")
-        )
-    if row.pool_saving > 0:
+        tone = "warning" if tag.colour == "red" else ""
+        figures = [Figure("To pay", total, f"By {show_date(invoice.due_on)}", tone)]
+    if invoice.pool_saving > 0:
         figures.append(
             Figure(
                 "Saved by the national pool",
-                show_pounds(row.pool_saving),
+                show_pounds(invoice.pool_saving),
                 "Less than you would have paid alone, without VAT",
                 "success",
             )
@@ -357,118 +326,102 @@ def _figures(row: InvoiceRow, tag: Tag) -> tuple[Figure, ...]:
     return tuple(figures)
 
 
-def _facts(row: InvoiceRow, content: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
-    facts = [("For usage in", Month.of_day(row.month).name)]
-    if row.issued_at is not None:
-        facts.append(("Issued", show_date(london_day(row.issued_at))))
-    if row.tax_point is not None:
-        facts.append(("Tax point", show_date(row.tax_point)))
-    if row.kind == "credit-note":
-        facts.append(("Reason", str(content.get("credit_reason") or "")))
-        return tuple(facts)
-    if row.due_on is not None:
-        facts.append(("Due", show_date(row.due_on)))
-    order = content.get("purchase_order") or {}
-    number = str(order.get("number") or row.purchase_order or "No purchase order given")
-    if order.get("remaining") is not None:
-        left = show_pounds(_pounds(order["remaining"]))
-        number += f" ({left} left on it before this invoice)"
-    facts.append(("Purchase order", number))
-    return tuple(facts)
+def _facts(invoice: Invoice) -> tuple[tuple[str, str], ...]:
+    facts = [("For usage in", invoice.month.name)]
+    if invoice.issued_at is not None:
+        facts.append(("Issued", show_date(london_day(invoice.issued_at))))
+    facts.append(("Tax point", show_date(invoice.tax_point)))
+    if invoice.kind is InvoiceKind.CREDIT_NOTE:
+        return (*facts, ("Reason", invoice.credit_reason or ""))
+    facts.append(("Due", show_date(invoice.due_on)))
+    order = invoice.purchase_order
+    if order is None:
+        words = "No purchase order given"
+    elif order.remaining is None:
+        words = order.number
+    else:
+        words = f"{order.number} ({show_pounds(order.remaining)} left on it before this invoice)"
+    return (*facts, ("Purchase order", words))
 
 
-def _line(line: InvoiceLineRow, printed: Mapping[str, Any], account: OpenAccount) -> LineView:
-    quantity, unit = printed.get("quantity"), str(printed.get("unit") or "")
-    unit_price = printed.get("unit_price")
-    dimensions = str(printed.get("dimensions") or "")
-    saving = line.pool_saving
+def _line(line: Line, row: InvoiceLineRow | None, account: OpenAccount) -> LineView:
     facts = [
-        ("Dates", show_span(line.first_on, line.end_on)),
-        ("VAT", show_treatment(line.vat_treatment, line.vat_rate_percent)),
+        ("Dates", show_span(line.first_day, line.end_day)),
+        ("VAT", show_treatment(line.treatment, line.vat_rate_percent)),
+        ("Why no VAT is charged", line.vat_reason),
+        ("Contracted-out services heading", line.cos_heading),
+        ("Cost centre", line.cost_centre),
+        ("Subjective code", line.subjective_code),
+        ("Charge", line.charge_id),
     ]
-    for label, name in (
-        ("Why no VAT is charged", "vat_reason"),
-        ("Contracted-out services heading", "cos_heading"),
-        ("Cost centre", "cost_centre"),
-        ("Subjective code", "subjective_code"),
-    ):
-        if printed.get(name):
-            facts.append((label, str(printed[name])))
-    if line.charge_id:
-        facts.append(("Charge", line.charge_id))
+    correction = line.kind is LineKind.CORRECTION
+    detail = (
+        line.dimensions,
+        "" if line.unit_price is not None else line.price_words,
+        # A correction is about other days than the rest of the invoice.
+        show_span(line.first_day, line.end_day) if correction else "",
+    )
+    if line.unit_price is not None:
+        price = show_unit_price(line.unit_price)
+    else:
+        price = "See working" if line.quantity is not None else "–"
+    quantity = "–" if line.quantity is None else f"{show_number(line.quantity)} {line.unit}"
+    saving = line.pool_saving
     return LineView(
         number=line.number,
         description=line.description,
-        detail=tuple(
-            part
-            for part in (
-                dimensions,
-                "" if unit_price is not None else str(printed.get("price_words") or ""),
-                # A correction is about other days than the rest of the invoice.
-                show_span(line.first_on, line.end_on) if line.kind == "correction" else "",
-            )
-            if part
-        ),
-        quantity="–" if quantity is None else f"{show_number(Decimal(quantity))} {unit}".strip(),
-        price=(
-            show_unit_price(Decimal(unit_price))
-            if unit_price is not None
-            else "See working"
-            if quantity is not None
-            else "–"
-        ),
+        detail=tuple(shorten(part) for part in detail if part),
+        quantity=quantity.strip(),
+        price=price,
         vat=f"{show_number(line.vat_rate_percent)}%" if line.vat_rate_percent else "None",
         net=show_pounds(line.net),
         working=tuple(_step(step) for step in line.working if step.get("text")),
-        saving="" if saving is None or saving <= 0 else show_pounds(saving),
-        usage_href=_usage_href(line, account),
-        facts=tuple(facts),
+        saving=show_pounds(saving) if saving is not None and saving > 0 else "",
+        usage_href=None if row is None else _usage_href(row, account),
+        facts=tuple((label, text) for label, text in facts if text),
     )
 
 
 def _step(step: Mapping[str, Any]) -> WorkingStep:
     joint = step.get("joint_working")
-    # Written once for all members: an object with its own text, or a list of such steps.
-    parts = joint if isinstance(joint, list) else [joint]
-    return WorkingStep(
-        str(step["text"]),
-        tuple(str(part["text"]) for part in parts if isinstance(part, dict) and part.get("text")),
-    )
+    behind = str(joint["text"]) if isinstance(joint, Mapping) and joint.get("text") else ""
+    return WorkingStep(str(step["text"]), behind)
 
 
 def _usage_href(line: InvoiceLineRow, account: OpenAccount) -> str | None:
     if not line.meter:
         return None
-    query = [("meter", line.meter), ("month", str(Month.of_day(line.first_on)))]
-    query += [("where", f"{name}:{value}") for name, value in sorted(line.dimensions.items())]
-    return f"/portal/{quote(account.code)}/usage?{urlencode(query)}"
+    where = tuple(sorted((name, str(value)) for name, value in line.dimensions.items()))
+    asked = UsageAsked(Month.of_day(line.first_on), meter=line.meter, where=where)
+    return asked.href(f"/portal/{quote(account.code)}/usage")
 
 
-def _pay_to(bank: Mapping[str, Any], number: str) -> tuple[tuple[str, str], ...]:
-    if not bank:
+def _pay_to(invoice: Invoice) -> tuple[tuple[str, str], ...]:
+    bank = invoice.pay_to
+    if bank is None:
         return ()
     rows = (
-        ("Account name", bank.get("account_name")),
-        ("Bank", bank.get("bank_name")),
-        ("Sort code", bank.get("sort_code")),
-        ("Account number", bank.get("account_number")),
-        ("IBAN", bank.get("iban")),
-        ("BIC", bank.get("bic")),
-        ("Reference", number),
+        ("Account name", bank.account_name),
+        ("Bank", bank.bank_name),
+        ("Sort code", bank.sort_code),
+        ("Account number", bank.account_number),
+        ("IBAN", bank.iban),
+        ("BIC", bank.bic),
+        ("Reference", invoice.number),
     )
-    return tuple((label, str(value)) for label, value in rows if value)
+    return tuple((label, text) for label, text in rows if text)
 
 
-def _party(party: Mapping[str, Any]) -> tuple[str, ...]:
-    vat_number = party.get("vat_number")
+def _party(party: Party) -> tuple[str, ...]:
+    vat_number = party.vat_number
     parts = (
-        party.get("name"),
-        *party.get("address", ()),
-        party.get("postcode"),
-        f"VAT number {show_vat_number(str(vat_number))}" if vat_number else None,
-        party.get("email"),
+        party.name,
+        *party.address,
+        party.postcode,
+        f"VAT number {show_vat_number(vat_number)}" if vat_number else "",
+        party.email or "",
     )
-    return tuple(str(part) for part in parts if part)
+    return tuple(part for part in parts if part)
 
 
 def _downloads(documents: Iterable[Document], *, path: str) -> tuple[Download, ...]:

@@ -7,6 +7,7 @@ from billing.documents.sheet import write_sheet
 from billing.listing import Asked, read_asked
 from billing.portal import invoice_queries as queries
 from billing.portal.account import opened
+from billing.portal.answers import attachment
 from billing.portal.blueprint import blueprint
 from billing.portal.invoice_pages import PAGE_SIZE, invoice_page, invoices_page, standing_tag
 from billing.portal.invoice_queries import InvoiceFilter
@@ -116,12 +117,3 @@ def document(code: str, invoice_id: str, name: str) -> Response:
         )
     suffix = DOCUMENTS[name].suffix if name in DOCUMENTS else f"-{name}"
     return attachment(content, f"{number}{suffix}", media_type)
-
-
-def attachment(content: bytes, file_name: str, media_type: str) -> Response:
-    """Return a file to download."""
-    response = Response(content, content_type=media_type)
-    if media_type == "text/csv":
-        response.headers["Content-Type"] = "text/csv; charset=utf-8"
-    response.headers.set("Content-Disposition", "attachment", filename=file_name)
-    return response

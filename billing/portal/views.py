@@ -7,7 +7,7 @@ from flask import Flask, Response, render_template, request, url_for
 from billing.access.guards import current_principal
 from billing.access.model import Permission
 from billing.listing import Cell, Column, Listing, read_asked
-from billing.portal import invoice_views
+from billing.portal import invoice_views, usage_views
 from billing.portal.account import address_in_account
 from billing.portal.account_queries import account_choices
 from billing.portal.blueprint import blueprint
@@ -16,7 +16,7 @@ from metering.kit.web import edge
 
 _PAGE_SIZE = 25
 # In the order in which their links stand in the header.
-_SECTIONS = (("Invoices", "portal.invoices"),)
+_SECTIONS = (("Invoices", "portal.invoices"), ("Usage", "portal.usage"))
 
 
 @blueprint.get("/")
@@ -82,4 +82,4 @@ def _address(endpoint: str, *, first: bool) -> str | None:
     return address_in_account(endpoint) or (url_for("portal.home") if first else None)
 
 
-__all__ = ["blueprint", "invoice_views", "register"]
+__all__ = ["blueprint", "invoice_views", "register", "usage_views"]

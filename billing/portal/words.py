@@ -1,5 +1,6 @@
 """How the portal's pages word what they show."""
 
+import re
 from datetime import date, timedelta
 from decimal import Decimal
 
@@ -59,3 +60,15 @@ def show_dimensions(dimensions: dict[str, str], labels: dict[str, str] | None = 
         ((labels or {}).get(name) or name, value) for name, value in sorted(dimensions.items())
     )
     return ", ".join(f"{label[:1].upper()}{label[1:]} {value}" for label, value in named)
+
+
+_LONG = re.compile(r"(\d\.\d{6})\d+")
+
+
+def shorten(text: str) -> str:
+    """Write a phrase with a capital, its endless decimals cut after six places.
+
+    >>> shorten("national pool price, £0.3919560362 a unit")
+    'National pool price, £0.391956… a unit'
+    """
+    return _LONG.sub(r"\1…", text[:1].upper() + text[1:])
