@@ -18,6 +18,7 @@ from billing.invoices.model import Invoice
 from billing.invoices.verifying import verify_invoices
 from billing.runs import work as runs
 from billing.runs.reconciling import reconcile_month
+from billing.simulations.work import do_waiting as simulate
 from metering.kit.db import Database
 from metering.kit.jobruns import Job
 from metering.kit.logs import get_logger
@@ -203,6 +204,13 @@ JOBS: tuple[Job, ...] = (
         "Checks that usage is conserved and that every issued document is as it was sealed.",
         reconcile,
         at=time(4, 40),
+    ),
+    Job(
+        "simulate",
+        "Prices past usage under the draft tariffs that people asked to simulate.",
+        simulate,
+        every=timedelta(seconds=5),
+        grace=timedelta(minutes=1),
     ),
     Job(
         "forget-sign-ins",

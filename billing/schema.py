@@ -12,6 +12,7 @@ from billing.notifications import tables as notifications
 from billing.payments import tables as payments
 from billing.payments.bank import tables as bank
 from billing.runs import tables as runs
+from billing.simulations import tables as simulations
 from billing.tariffs import tables as tariffs
 from metering.events import tables as events
 from metering.kit import tables as kit
@@ -33,6 +34,7 @@ TABLE_MODULES = (
     accounts,
     tariffs,
     charges,
+    simulations,
     runs,
     invoices,
     ledger,

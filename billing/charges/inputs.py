@@ -140,9 +140,19 @@ def load_inputs(session: Session, *, month: Month) -> MonthInputs:
 
 
 def load_usage(
-    session: Session, *, inputs: MonthInputs, codes: Sequence[str] | None = None
+    session: Session,
+    *,
+    inputs: MonthInputs,
+    codes: Sequence[str] | None = None,
+    meters: Sequence[str] | None = None,
+    until: date | None = None,
 ) -> list[Usage]:
-    """Read the month's usage, of the given ODS codes or of everyone."""
+    """Read the month's usage, of the given ODS codes or of everyone.
+
+    Args:
+        meters: only these meters, all where None.
+        until: only London days before this one.
+    """
     ids = None if codes is None else [inputs.organisation_ids[code] for code in codes]
     return [
         Usage(
@@ -154,7 +164,12 @@ def load_usage(
             hour=total.hour,
         )
         for total in month_totals(
-            session, month=inputs.month, cuts=inputs.cuts, organisation_ids=ids
+            session,
+            month=inputs.month,
+            cuts=inputs.cuts,
+            organisation_ids=ids,
+            meters=meters,
+            until=until,
         )
     ]
 

@@ -2,11 +2,14 @@
 
 from collections.abc import Collection, Sequence
 from datetime import date
+from decimal import Decimal
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from billing.accounts.tables import AccountRow
 from billing.charges.tables import ChargeRow, MonthRatingRow, ParkedUsageRow, PoolTotalRow
+from metering.organisations.tables import OrganisationRow
 from metering.periods import Month
 
 
@@ -78,3 +81,37 @@ def frozen_months(session: Session, *, months: Collection[Month]) -> set[date]:
             )
         )
     )
+
+
+def sums_by_account_and_meter(
+    session: Session, *, tariff_code: str, first: Month, last: Month
+) -> dict[tuple[str, str], Decimal]:
+    """Return pounds charged on a tariff from `first` to `last` by ODS code and meter."""
+    rows = session.execute(
+        select(OrganisationRow.ods_code, ChargeRow.meter, func.sum(ChargeRow.amount))
+        .join(AccountRow, AccountRow.id == ChargeRow.account_id)
+        .join(OrganisationRow, OrganisationRow.id == AccountRow.organisation_id)
+        .where(
+            ChargeRow.tariff_code == tariff_code,
+            ChargeRow.month >= first.first_day,
+            ChargeRow.month <= last.first_day,
+        )
+        .group_by(OrganisationRow.ods_code, ChargeRow.meter)
+    )
+    return {(code, meter): amount for code, meter, amount in rows}
+
+
+def sums_by_month(
+    session: Session, *, tariff_code: str, first: Month, last: Month
+) -> dict[Month, Decimal]:
+    """Return pounds charged on a tariff by month, from `first` to `last`."""
+    rows = session.execute(
+        select(ChargeRow.month, func.sum(ChargeRow.amount))
+        .where(
+            ChargeRow.tariff_code == tariff_code,
+            ChargeRow.month >= first.first_day,
+            ChargeRow.month <= last.first_day,
+        )
+        .group_by(ChargeRow.month)
+    )
+    return {Month.of_day(month): amount for month, amount in rows}

@@ -7,49 +7,20 @@ from typing import Any
 import click
 
 from billing.cli.context import MONTH, PRINCIPAL, opened_database, print_json, print_table
+from billing.cli.files import FILE, read_document, read_tariff
+from billing.cli.simulate import simulate
 from billing.rating.estimate import estimate as rate_estimate
 from billing.tariffs import operations, queries
-from billing.tariffs.files import load_document
-from billing.tariffs.parsing import parse_tariff
-from billing.tariffs.terms import Tariff
 from metering.kit.clock import now
-from metering.kit.errors import Malformed
 from metering.periods import Month, london_day
-
-FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
-
-
-class FileNotText(Malformed):
-    """A file that should hold YAML or JSON is not UTF-8 text."""
-
-    code = "file-not-text"
-    title = "The file is not text"
-
-
-def read_document(file: Path) -> Any:
-    """Return the YAML or JSON document in a file.
-
-    Raises:
-        FileNotText, TariffUnreadable: it holds something else.
-    """
-    try:
-        return load_document(file.read_text(encoding="utf-8"))
-    except UnicodeDecodeError:
-        raise FileNotText(f"{file} is not UTF-8 text.") from None
-
-
-def read_tariff(file: Path) -> Tariff:
-    """Return the tariff in a file.
-
-    Raises:
-        FileNotText, TariffUnreadable, TariffRefused: with every fault.
-    """
-    return parse_tariff(read_document(file))
 
 
 @click.group()
 def tariff() -> None:
-    """Check, import, export and list tariffs."""
+    """Check, import, export, simulate and list tariffs."""
+
+
+tariff.add_command(simulate)
 
 
 @tariff.command()

@@ -42,15 +42,21 @@ def month_totals(
     month: Month,
     cuts: Sequence[date] = (),
     organisation_ids: Sequence[int] | None = None,
+    meters: Sequence[str] | None = None,
+    until: date | None = None,
 ) -> Iterator[MonthTotal]:
     """Yield the month's totals.
 
     Args:
         cuts: London dates on which something that prices depend on changes.
         organisation_ids: only these, all where None.
+        meters: codes of meters, all where None.
+        until: only London days before this one; the whole month where None.
     """
     dimension_sets = _dimension_sets(session)
     only = "" if organisation_ids is None else "AND r.subject_id = ANY(:organisations)"
+    if meters is not None:
+        only += " AND m.code = ANY(:meters)"
     rows = session.execute(
         text(
             f"""
@@ -66,10 +72,11 @@ def month_totals(
         ),
         {
             "first": month.first_day,
-            "end": month.end_day,
+            "end": month.end_day if until is None else min(until, month.end_day),
             # width_bucket needs at least one bound.
             "cuts": sorted({month.first_day, *cuts}),
             "organisations": None if organisation_ids is None else list(organisation_ids),
+            "meters": None if meters is None else list(meters),
         },
     )
     for ods_code, meter, quantity, day, dimension_set, hour in rows:
