@@ -1,6 +1,7 @@
 """What the scheduler may ask of billing: each job finds due work and does it."""
 
 import multiprocessing
+import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -22,6 +23,7 @@ from billing.simulations.work import do_waiting as simulate
 from metering.kit.db import Database
 from metering.kit.jobruns import Job
 from metering.kit.logs import get_logger
+from metering.kit.processes import die_with_parent
 from metering.periods import Month
 from metering.readings.month_totals import months_with_readings
 
@@ -112,7 +114,9 @@ def _renderer(count: int) -> Iterator[Callable[[Iterable[_Work]], Iterable[_Made
         return
     # Spawned, not forked: the scheduler has threads and open connections.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(_PROCESSES, mp_context=context) as pool:
+    with ProcessPoolExecutor(
+        _PROCESSES, mp_context=context, initializer=die_with_parent, initargs=(os.getpid(),)
+    ) as pool:
         yield lambda works: _ahead(pool, works)
 
 

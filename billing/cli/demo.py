@@ -187,6 +187,15 @@ class _Demonstration:
     def _say(self, sentence: str) -> None:
         self._console.print(f"[dim]{time.monotonic() - self._started:6.1f} s[/dim]  {sentence}")
 
+    def _bars(self) -> Progress:
+        return Progress(
+            TextColumn("          {task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            console=self._console,
+        )
+
     def _keep(self, state: State) -> None:
         self._state = state
         states.write(self._settings.data_dir, state)
@@ -227,13 +236,7 @@ class _Demonstration:
 
     def _post(self, parts: Parts) -> None:
         """Post the month through the HTTP API with the SDK, one service after another."""
-        with Progress(
-            TextColumn("          {task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            console=self._console,
-        ) as bars:
+        with self._bars() as bars:
             for service in self._services:
                 total = usage.count_of(self._plan, service, services=self._services)
                 task = bars.add_task(f"{service.name:34}", total=total)
@@ -258,7 +261,7 @@ class _Demonstration:
 
     def _close(self, database: Database) -> Figures:
         """Close the month as two people do it, write the invoices and check them."""
-        month_end.let_scheduler_catch_up(database, clock=now)
+        month_end.work_off(database, "roll-up", left=month_end.waiting_batches, clock=now)
         with database.snapshot() as session:
             ids = loading.ids_of_people(session)
         run_id = month_end.close_month(
@@ -269,21 +272,18 @@ class _Demonstration:
             approver=ids["approver@demo.example"],
             clock=now,
         )
-        self._say(f"Writing the invoices to {self._output}")
-        with Progress(
-            TextColumn("          {task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            console=self._console,
-        ) as bars:
-            task = bars.add_task(f"{'PDF and CSV':34}", total=None)
-            output.write_documents(
+        total = month_end.waiting_documents(database)
+        self._say("Typesetting the invoices")
+        with self._bars() as bars:
+            task = bars.add_task(f"{'PDF, CSV and e-invoice':34}", total=total)
+            month_end.work_off(
                 database,
-                run_id=run_id,
-                folder=self._output,
-                progress=lambda done, of: bars.update(task, completed=done, total=of),
+                "make-documents",
+                left=month_end.waiting_documents,
+                clock=now,
+                tell=lambda left: bars.update(task, completed=total - left),
             )
+        output.write_documents(database, run_id=run_id, folder=self._output)
         self._say("Recomputing everything from the raw events, in SQL alone")
         figures = month_end.figures(database, month=self._plan.month, run_id=run_id)
         output.write_summary(self._output, plan=self._plan, figures=figures)

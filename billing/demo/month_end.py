@@ -1,10 +1,12 @@
 """Close the month as two people do it, and write what it issued."""
 
 import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from decimal import Decimal
 
-from sqlalchemy import text
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from billing.demo.check import Recomputed, recompute
@@ -14,6 +16,7 @@ from billing.invoices.supplier import Supplier
 from billing.money import sum_pounds
 from billing.runs import operations, queries, work
 from billing.scheduler import ALL_JOBS
+from metering.events.tables import IngestBatchRow
 from metering.kit import jobruns
 from metering.kit.clock import Clock
 from metering.kit.db import Database
@@ -52,31 +55,57 @@ class Figures:
         return sum((check.from_events for check in self.checks), Decimal("0.00"))
 
 
-def let_scheduler_catch_up(database: Database, *, clock: Clock) -> None:
-    """Have every received event rolled up into the readings.
+def work_off(
+    database: Database,
+    job_name: str,
+    *,
+    left: Callable[[Database], int],
+    clock: Clock,
+    tell: Callable[[int], None] = lambda _left: None,
+) -> None:
+    """Have a job of the scheduler's done until nothing is left for it.
 
     The scheduler does it anyway; this runs its next turn at once instead of waiting for it.
+
+    Args:
+        left: how much there is still to do.
+        tell: told so, a few times a second.
 
     Raises:
         MonthEndStuck: the job fails.
     """
-    job = jobruns.check_names(ALL_JOBS)["roll-up"]
-    while _waiting_batches(database):
-        try:
-            made = jobruns.run_job(database, job, clock=clock, started_by="demo")
-        except JobAlreadyRunning:
-            time.sleep(0.2)
-            continue
-        if made.outcome != "succeeded":
-            raise MonthEndStuck(f"The job {job.name} failed: {made.error}")
+    job = jobruns.check_names(ALL_JOBS)[job_name]
+    with ThreadPoolExecutor(1) as threads:
+        while waiting := left(database):
+            tell(waiting)
+            turn = threads.submit(jobruns.run_job, database, job, clock=clock, started_by="demo")
+            while not turn.done():
+                tell(left(database))
+                wait([turn], timeout=0.3)
+            try:
+                made = turn.result()
+            except JobAlreadyRunning:
+                time.sleep(0.3)
+                continue
+            if made.outcome != "succeeded":
+                raise MonthEndStuck(f"The job {job.name} failed: {made.error}")
+    tell(0)
 
 
-def _waiting_batches(database: Database) -> int:
+def waiting_batches(database: Database) -> int:
+    """Return how many accepted batches are not in the readings yet."""
     with database.snapshot() as session:
-        found: int = session.scalars(
-            text("SELECT count(*) FROM ingest_batches WHERE claimed_at IS NULL AND accepted > 0")
+        return session.scalars(
+            select(func.count())
+            .select_from(IngestBatchRow)
+            .where(IngestBatchRow.claimed_at.is_(None), IngestBatchRow.accepted > 0)
         ).one()
-    return found
+
+
+def waiting_documents(database: Database) -> int:
+    """Return how many issued invoices have no documents yet."""
+    with database.snapshot() as session:
+        return len(invoice_queries.without_documents(session, limit=1_000_000))
 
 
 def close_month(
@@ -125,9 +154,7 @@ def figures(database: Database, *, month: Month, run_id: str) -> Figures:
     """Return what the month came to, with the independent recomputation."""
     with database.snapshot() as session:
         documents = issued(session, run_id=run_id)
-        events: int = session.scalars(
-            text("SELECT coalesce(sum(accepted), 0) FROM ingest_batches")
-        ).one()
+        events = session.scalars(select(func.coalesce(func.sum(IngestBatchRow.accepted), 0))).one()
     # A transaction: the recomputation keeps its prices in a temporary table.
     with database.transaction() as session:
         checks = recompute(session, month=month)

@@ -1,86 +1,38 @@
 """Write what the month issued to a folder: each invoice's PDF and CSVs, and a summary."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 from sqlalchemy import select
-from sqlalchemy.orm import Session
 
 from billing.demo.month_end import Figures, issued
 from billing.demo.usage import Plan
-from billing.documents.render import file_name, render_all
-from billing.documents.usage_csv import UsageRow
-from billing.invoices.model import Invoice
+from billing.documents.render import file_name
+from billing.invoices.tables import DocumentRow
 from metering.kit.db import Database
-from metering.meters.tables import DimensionSetRow, MeterRow
-from metering.organisations.tables import OrganisationRow
-from metering.readings.tables import WHOLE_DAY, ReadingRow
-from metering.sources.tables import SourceRow
 
 WRITTEN = ("pdf", "lines", "usage")
 """The documents that are written, by their names in `billing.documents.render`."""
 
 
-def write_documents(
-    database: Database, *, run_id: str, folder: Path, progress: Callable[[int, int], None]
-) -> int:
-    """Write each issued invoice's PDF and CSVs; return how many invoices.
+def write_documents(database: Database, *, run_id: str, folder: Path) -> int:
+    """Write the kept PDF and CSVs of each issued invoice; return how many files.
 
     Files of an earlier run with the same number are the same invoice and are replaced.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    written = 0
     with database.snapshot() as session:
-        invoices = issued(session, run_id=run_id)
-    for done, invoice in enumerate(invoices, start=1):
-        with database.snapshot() as session:
-            documents = render_all(invoice, usage_rows(session, invoice=invoice))
-        for name in WRITTEN:
-            (folder / file_name(invoice, name)).write_bytes(documents[name])
-        progress(done, len(invoices))
-    return len(invoices)
-
-
-def usage_rows(session: Session, *, invoice: Invoice) -> list[UsageRow]:
-    """Return the readings behind an invoice, in order of day, service, meter and labels."""
-    month = invoice.month
-    found = session.execute(
-        select(
-            ReadingRow.used_on,
-            ReadingRow.hour,
-            SourceRow.name.label("service"),
-            MeterRow.name.label("meter"),
-            MeterRow.unit,
-            DimensionSetRow.dimensions,
-            ReadingRow.quantity,
-            ReadingRow.event_count,
-        )
-        .join(MeterRow, MeterRow.id == ReadingRow.meter_id)
-        .join(SourceRow, SourceRow.id == MeterRow.source_id)
-        .join(DimensionSetRow, DimensionSetRow.id == ReadingRow.dimension_set_id)
-        .join(OrganisationRow, OrganisationRow.id == ReadingRow.subject_id)
-        .where(
-            OrganisationRow.ods_code == invoice.buyer.ods_code,
-            ReadingRow.used_on >= month.first_day,
-            ReadingRow.used_on < month.end_day,
-        )
-        .order_by(
-            ReadingRow.used_on, SourceRow.name, MeterRow.name, ReadingRow.hour, DimensionSetRow.id
-        )
-    )
-    return [
-        UsageRow(
-            day=row.used_on,
-            hour=None if row.hour == WHOLE_DAY else row.hour,
-            service=row.service,
-            meter=row.meter,
-            unit=row.unit,
-            dimensions=", ".join(f"{name} {value}" for name, value in row.dimensions.items()),
-            quantity=row.quantity,
-            events=row.event_count,
-        )
-        for row in found
-    ]
+        for invoice in issued(session, run_id=run_id):
+            documents = session.execute(
+                select(DocumentRow.name, DocumentRow.content).where(
+                    DocumentRow.invoice_id == invoice.id, DocumentRow.name.in_(WRITTEN)
+                )
+            )
+            for name, content in documents:
+                (folder / file_name(invoice, name)).write_bytes(content)
+                written += 1
+    return written
 
 
 def write_summary(folder: Path, *, plan: Plan, figures: Figures) -> None:

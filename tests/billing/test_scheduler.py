@@ -5,8 +5,7 @@ import signal
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from datetime import time as clock_time
@@ -19,6 +18,7 @@ from metering.kit import jobruns
 from metering.kit.clock import now
 from metering.kit.db import Database
 from metering.kit.jobruns import Job
+from tests.processes import wait_for
 
 PROGRAM = """
 import signal, sys, threading, time
@@ -56,13 +56,6 @@ def scheduler_process(url: str, *words: str) -> Iterator["subprocess.Popen[bytes
     finally:
         process.kill()
         process.wait()
-
-
-def wait_for(condition: Callable[[], bool], *, seconds: float = 15) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(0.1)
 
 
 def runners(database: Database) -> list[str]:
