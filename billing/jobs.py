@@ -7,6 +7,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from datetime import datetime, time, timedelta
+from functools import partial
+
+from sqlalchemy.orm import Session
 
 from billing.access import operations as access
 from billing.charges import operations as charges
@@ -17,9 +20,13 @@ from billing.invoices import operations as invoices
 from billing.invoices import queries as invoice_queries
 from billing.invoices.model import Invoice
 from billing.invoices.verifying import verify_invoices
+from billing.notifications.jobs import deliver, outlets_from
+from billing.notifications.model import Attachment
+from billing.notifications.rejections import announce_rejected
 from billing.runs import work as runs
 from billing.runs.reconciling import reconcile_month
 from billing.simulations.work import do_waiting as simulate
+from metering.kit.config import Settings
 from metering.kit.db import Database
 from metering.kit.jobruns import Job
 from metering.kit.logs import get_logger
@@ -131,6 +138,27 @@ def _ahead(pool: ProcessPoolExecutor, works: Iterable[_Work]) -> Iterator[_Made]
         yield waiting.popleft().result()
 
 
+def announce_rejected_usage(database: Database, *, now: datetime) -> Mapping[str, int]:
+    """Announce to each source how much of its usage was refused since the last time."""
+    return database.retrying(partial(announce_rejected, now=now))
+
+
+def deliver_notifications(database: Database, *, now: datetime) -> Mapping[str, int]:
+    """Send what was announced, by email and webhook."""
+    settings = Settings.from_environment(os.environ)
+    return deliver(database, now=now, outlets=outlets_from(settings, find_document=_kept))
+
+
+def _kept(session: Session, account_id: str, invoice_id: str, name: str) -> Attachment | None:
+    kept = invoice_queries.kept_document(
+        session, account_id=account_id, invoice_id=invoice_id, name=name
+    )
+    if kept is None:
+        return None
+    number, media_type, content = kept
+    return Attachment(f"{number}{DOCUMENTS[name].suffix}", media_type, content)
+
+
 def refresh_true_ups(database: Database, *, now: datetime) -> Mapping[str, int]:
     """Work out what late usage of closed months leaves to the central team."""
     changed = 0
@@ -196,6 +224,18 @@ JOBS: tuple[Job, ...] = (
         "Makes the documents of invoices that were issued.",
         make_documents,
         every=timedelta(minutes=1),
+    ),
+    Job(
+        "announce-rejected-usage",
+        "Tells hosted services how much of their usage was rejected.",
+        announce_rejected_usage,
+        every=timedelta(minutes=15),
+    ),
+    Job(
+        "deliver-notifications",
+        "Sends emails and webhooks, and tries again those that failed.",
+        deliver_notifications,
+        every=timedelta(seconds=15),
     ),
     Job(
         "refresh-true-ups",

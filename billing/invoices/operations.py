@@ -42,6 +42,7 @@ from billing.invoices.tables import (
     NumberSeriesRow,
 )
 from billing.money import NOUGHT, show_pounds
+from billing.notifications.operations import announce
 from metering.kit import audit
 from metering.kit.errors import Conflict
 from metering.kit.ids import new_id
@@ -471,6 +472,21 @@ def issue(
         facts={"number": issued.number, "total": str(issued.total), "account": account_id},
     )
     post_to_ledger(session, invoice=row, principal=principal, now=now)
+    announce(
+        session,
+        kind="invoice.issued",
+        account_id=account_id,
+        subject_id=invoice_id,
+        facts={
+            "invoice_id": invoice_id,
+            "number": issued.number,
+            "document": issued.kind.value,
+            "month": str(issued.month),
+            "total": issued.total,
+            "due_on": issued.due_on if issued.kind is InvoiceKind.INVOICE else None,
+        },
+        now=now,
+    )
     return issued
 
 

@@ -292,6 +292,30 @@ def without_documents(session: Session, *, limit: int) -> list[tuple[str, str]]:
     return [(account_id, invoice_id) for account_id, invoice_id in rows]
 
 
+def kept_document(
+    session: Session, *, account_id: str, invoice_id: str, name: str
+) -> tuple[str, str, bytes] | None:
+    """Return number, media type and content of a document, None while it is not made yet."""
+    found = session.execute(
+        select(InvoiceRow.number, DocumentRow.media_type, DocumentRow.content)
+        .join(
+            DocumentRow,
+            (DocumentRow.account_id == InvoiceRow.account_id)
+            & (DocumentRow.invoice_id == InvoiceRow.id),
+        )
+        .where(
+            InvoiceRow.account_id == account_id,
+            InvoiceRow.id == invoice_id,
+            DocumentRow.name == name,
+        )
+    ).first()
+    if found is None:
+        return None
+    number, media_type, content = found
+    assert number is not None  # documents are made of issued invoices only
+    return number, media_type, content
+
+
 def last_months_net(session: Session, *, month: Month) -> dict[str, Decimal]:
     """Return each account's net invoiced by the run of a month, credit notes taken off."""
     sign = case((InvoiceRow.kind == "credit-note", -1), else_=1)

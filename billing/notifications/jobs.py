@@ -4,6 +4,7 @@ import random
 import ssl
 import time
 from collections import Counter
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -13,9 +14,10 @@ from billing.notifications import dispatch, messages, smtp, webhooks
 from billing.notifications.dispatch import FindDocument, Parcel
 from billing.notifications.model import AddressInvalid, Result
 from billing.notifications.queries import unaddressed
-from billing.notifications.sealing import SecretUnreadable, Vault
+from billing.notifications.sealing import Vault
 from metering.kit.config import Settings, signing_key
 from metering.kit.db import Database
+from metering.kit.errors import Refusal
 from metering.kit.logs import get_logger
 
 _log = get_logger(__name__)
@@ -31,7 +33,7 @@ class Outlets:
 
     Attributes:
         relay: the mail relay; None keeps email as "not configured".
-        vault: opens the endpoints' secrets.
+        vault: gives what opens the endpoints' secrets; asked when a webhook is due.
         find_document: where the PDF of an issued invoice is kept.
         allow_private: webhooks may use http and private addresses.
         public_url: where people sign in.
@@ -41,7 +43,7 @@ class Outlets:
     """
 
     relay: smtp.Relay | None
-    vault: Vault
+    vault: Callable[[], Vault]
     find_document: FindDocument
     allow_private: bool = False
     public_url: str | None = None
@@ -54,12 +56,11 @@ def outlets_from(settings: Settings, *, find_document: FindDocument) -> Outlets:
     """Return the ways out that the settings name.
 
     Raises:
-        BadSetting: of the two settings for email one is missing or cannot be used, or there
-            is no secret key.
+        BadSetting: of the two settings for email one is missing or cannot be used.
     """
     return Outlets(
         relay=smtp.relay_from(settings.smtp_url, settings.mail_from),
-        vault=Vault(signing_key(settings)),
+        vault=lambda: Vault(signing_key(settings)),
         find_document=find_document,
         allow_private=settings.webhook_allow_private,
         public_url=settings.public_url,
@@ -162,7 +163,7 @@ def _send(parcel: Parcel, outlets: Outlets, *, now: datetime) -> Result:
         return _send_webhook(parcel, parcel.url, outlets, now=now)
     except AddressInvalid as refusal:
         return Result("permanent", 0, excerpt=refusal.detail)
-    except SecretUnreadable as refusal:
+    except Refusal as refusal:  # no key, or another one than the secrets were sealed under
         return Result("retry", 0, excerpt=refusal.detail)
     except Exception as fault:
         # A work item's edge: our own fault with one delivery must not hold up the others.
@@ -194,7 +195,7 @@ def _send_webhook(parcel: Parcel, url: str, outlets: Outlets, *, now: datetime) 
         body=webhooks.body_of(
             kind=parcel.kind, announced_at=parcel.announced_at, facts=parcel.facts
         ),
-        secrets=tuple(outlets.vault.open(sealed) for sealed in parcel.secrets),
+        secrets=tuple(map(outlets.vault().open, parcel.secrets)),
     )
     return webhooks.send(
         outgoing,

@@ -7,7 +7,7 @@ no field into which free text, and with it a patient's particulars, could fall.
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -138,6 +138,12 @@ def _day(value: Any) -> str:
     return value.isoformat()
 
 
+def _instant(value: Any) -> str:
+    if not isinstance(value, datetime) or value.tzinfo is None:
+        raise ValueError("an aware instant")
+    return value.astimezone(UTC).isoformat(timespec="microseconds")
+
+
 def _month(value: Any) -> str:
     if not (isinstance(value, str) and _MONTH.fullmatch(value)):
         raise ValueError("a month as YYYY-MM")
@@ -219,8 +225,13 @@ KINDS: Mapping[str, Kind] = {
     ),
     "usage.rejected": Kind(
         "Usage is rejected",
-        {"source": _word, "rejected": _count, "reasons": _counts, "first_quarantine_id": _word},
-        optional=frozenset({"first_quarantine_id"}),
+        {
+            "source": _word,
+            "rejected": _count,
+            "reasons": _counts,
+            "received_from": _instant,
+            "received_to": _instant,
+        },
     ),
     "dispute.answered": Kind(
         "A query about an invoice is answered",

@@ -15,6 +15,7 @@ from billing.ledger import operations as ledger
 from billing.ledger.model import EntryKind, LedgerAccount, move
 from billing.ledger.tables import ReceivableRow
 from billing.money import show_pounds
+from billing.notifications.operations import announce
 from billing.payments.funds import (
     MoreThanAvailable,
     check_reason,
@@ -375,7 +376,23 @@ def _add_allocation(
     )
     session.add(row)
     session.flush()
-    settle_if_covered(session, account_id=invoice.account_id, invoice_id=invoice.document_id)
+    settled = settle_if_covered(
+        session, account_id=invoice.account_id, invoice_id=invoice.document_id
+    )
+    if settled and kind == "payment" and undoes is None:
+        announce(
+            session,
+            kind="invoice.paid",
+            account_id=invoice.account_id,
+            subject_id=invoice.document_id,
+            facts={
+                "invoice_id": invoice.document_id,
+                "number": invoice.number,
+                "total": invoice.total,
+                "paid_on": effective_on,
+            },
+            now=now,
+        )
     refresh(session, invoice.account_id, payment_id, credit_note_id)
     verb = "undo allocation" if undoes else ("write off" if kind == "write-off" else "allocate")
     facts = {"invoice": invoice.number, "amount": str(amount), "reason": reason}

@@ -33,6 +33,8 @@ FACTS: dict[str, dict[str, Any]] = {
         "source": "imaging-archive",
         "rejected": 1203,
         "reasons": {"subject-unknown": 1200, "too-old": 3},
+        "received_from": "2026-05-05T08:43:00.000000+00:00",
+        "received_to": "2026-05-05T08:58:00.000000+00:00",
     },
     "dispute.answered": {
         "dispute_id": "dsp_1",

@@ -134,7 +134,13 @@ def test_a_source_is_told_of_its_rejected_usage(session: Session) -> None:
         kind="usage.rejected",
         source_id=1,
         subject_id="batch_1",
-        facts={"source": "imaging-archive", "rejected": 2, "reasons": {"subject-unknown": 2}},
+        facts={
+            "source": "imaging-archive",
+            "rejected": 2,
+            "reasons": {"subject-unknown": 2},
+            "received_from": NOW - timedelta(hours=1),
+            "received_to": NOW,
+        },
         now=NOW,
     )
     assert [row.receiver for row in addressed(session, announced)] == ["ops@archive.example"]
