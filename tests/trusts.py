@@ -46,13 +46,14 @@ class Shown:
 
     Attributes:
         account_ids: by ODS code.
-        invoice_ids: of April, by ODS code.
+        invoice_ids, numbers: of April's invoices, by ODS code.
         credit_note_id: of the first trust.
     """
 
     app: Flask
     account_ids: dict[str, str]
     invoice_ids: dict[str, str]
+    numbers: dict[str, str]
     credit_note_id: str
     browsers: dict[tuple[Grant, ...], FlaskClient] = field(default_factory=dict)
 
@@ -131,7 +132,9 @@ def shown(server_url: str, template_name: str, folder: Path) -> Iterator[Shown]:
         story.month_end(database, story.APRIL)
         with database.transaction() as session:
             charging.rate_charges(session, month=story.MAY, now=NOW)
-            ids = {row.account_id: row.id for row in invoices.invoices(session, month=story.APRIL)}
+            issued = invoices.invoices(session, month=story.APRIL)
+            ids = {row.account_id: row.id for row in issued}
+            numbers = {row.account_id: row.number or "" for row in issued}
             credit_note = credit_invoice(
                 session,
                 account_id=account_ids[ODS],
@@ -144,6 +147,11 @@ def shown(server_url: str, template_name: str, folder: Path) -> Iterator[Shown]:
             )
         jobs.make_documents(database, now=NOW)
         app = web.make_app(database, folder, web.Clock(NOW))
-        invoice_ids = {code: ids[account_id] for code, account_id in account_ids.items()}
-        yield Shown(app, account_ids, invoice_ids, credit_note.id)
+        yield Shown(
+            app,
+            account_ids,
+            {code: ids[account_id] for code, account_id in account_ids.items()},
+            {code: numbers[account_id] for code, account_id in account_ids.items()},
+            credit_note.id,
+        )
         database.dispose()

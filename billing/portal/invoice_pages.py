@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from decimal import Decimal
 from itertools import groupby
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -28,9 +29,9 @@ from billing.portal.invoice_queries import (
     InvoiceFilter,
     InvoiceSummary,
     IssuedInvoice,
-    Owing,
     RelatedInvoice,
 )
+from billing.portal.owing import Owing
 from billing.portal.parts import Figure, Link, Tag
 from billing.portal.usage_asked import UsageAsked
 from billing.portal.words import (
@@ -161,23 +162,28 @@ def standing_tag(*, kind: str, status: str, due_on: date | None, today: date) ->
 def owing_figures(owing: Owing) -> tuple[Figure, ...]:
     """Return what is owed, for the top of a page."""
     due = f", next by {show_date(owing.next_due_on)}" if owing.next_due_on else ""
+    late = len(owing.overdue)
     figures = [
         Figure(
             "To pay",
             show_pounds(owing.to_pay),
-            f"{plural(owing.invoices, 'invoice')}{due}" if owing.invoices else "Nothing to pay",
+            f"{plural(len(owing.debts), 'invoice')}{due}" if owing.debts else "Nothing to pay",
         ),
         Figure(
             "Overdue",
-            show_pounds(owing.overdue),
-            plural(owing.overdue_invoices, "invoice")
-            if owing.overdue_invoices
-            else "Nothing overdue",
-            "warning" if owing.overdue_invoices else "success",
+            show_pounds(owing.to_pay_late),
+            plural(late, "invoice") if late else "Nothing overdue",
+            "warning" if late else "success",
         ),
     ]
-    if owing.credits:
-        figures.append(Figure("Credit to use", show_pounds(owing.credits), "On credit notes"))
+    if owing.credit > 0:
+        figures.append(
+            Figure(
+                "Credit to use",
+                show_pounds(owing.credit),
+                "Payments and credit notes not set against an invoice yet",
+            )
+        )
     return tuple(figures)
 
 
@@ -256,7 +262,7 @@ def invoices_page(
 
 
 def invoice_page(
-    *, account: OpenAccount, path: str, issued: IssuedInvoice, today: date
+    *, account: OpenAccount, path: str, issued: IssuedInvoice, owing: Owing, today: date
 ) -> InvoicePage:
     """Return one invoice; `path` is the address of the account's list of invoices."""
     row, invoice = issued.row, invoices.read(issued.row)
@@ -279,7 +285,7 @@ def invoice_page(
         number=invoice.number or "",
         month=invoice.month.name,
         tag=tag,
-        figures=_figures(invoice, tag),
+        figures=_figures(invoice, tag, owing.left_of(row.id)),
         facts=_facts(invoice),
         groups=tuple(groups),
         vat_rows=tuple(
@@ -305,7 +311,7 @@ def invoice_page(
     )
 
 
-def _figures(invoice: Invoice, tag: Tag) -> tuple[Figure, ...]:
+def _figures(invoice: Invoice, tag: Tag, left: Decimal | None) -> tuple[Figure, ...]:
     total = show_pounds(invoice.total)
     if invoice.kind is InvoiceKind.CREDIT_NOTE:
         figures = [Figure("Credited to you", total, "With VAT")]
@@ -313,7 +319,10 @@ def _figures(invoice: Invoice, tag: Tag) -> tuple[Figure, ...]:
         figures = [Figure("Paid", total, "With VAT", "success")]
     else:
         tone = "warning" if tag.colour == "red" else ""
-        figures = [Figure("To pay", total, f"By {show_date(invoice.due_on)}", tone)]
+        due = f"By {show_date(invoice.due_on)}"
+        if left is not None and left != invoice.total:
+            due = f"Left of {total}, by {show_date(invoice.due_on)}"
+        figures = [Figure("To pay", total if left is None else show_pounds(left), due, tone)]
     if invoice.pool_saving > 0:
         figures.append(
             Figure(

@@ -11,7 +11,6 @@ from sqlalchemy.orm import Session, aliased
 
 from billing.invoices.tables import DocumentRow, InvoiceLineRow, InvoiceRow
 from billing.listing import Direction
-from billing.money import NOUGHT
 from metering.kit.errors import NotFound
 from metering.periods import financial_year_start
 
@@ -68,20 +67,6 @@ class InvoiceSummary(NamedTuple):
     due_on: date | None
     purchase_order: str | None
     total: Decimal
-
-
-class Owing(NamedTuple):
-    """What an account owes on issued invoices, pounds; `next_due_on` is the first day to pay by.
-
-    `credits` are issued credit notes that are not settled yet.
-    """
-
-    to_pay: Decimal
-    invoices: int
-    overdue: Decimal
-    overdue_invoices: int
-    next_due_on: date | None
-    credits: Decimal
 
 
 class Document(NamedTuple):
@@ -188,28 +173,6 @@ def invoices(
     if page is not None:
         statement = statement.limit(page_size).offset((page - 1) * page_size)
     return [InvoiceSummary(*row) for row in session.execute(statement)], total or 0
-
-
-def owing(session: Session, *, account_id: str, today: date) -> Owing:
-    """Return what the account owes on its issued invoices."""
-    unpaid = and_(InvoiceRow.status == "issued", InvoiceRow.kind == "invoice")
-    late = and_(unpaid, InvoiceRow.due_on < today)
-    row = session.execute(
-        select(
-            func.sum(InvoiceRow.total).filter(unpaid),
-            func.count().filter(unpaid),
-            func.sum(InvoiceRow.total).filter(late),
-            func.count().filter(late),
-            func.min(InvoiceRow.due_on).filter(unpaid, InvoiceRow.due_on >= today),
-            func.sum(InvoiceRow.total).filter(
-                InvoiceRow.status == "issued", InvoiceRow.kind == "credit-note"
-            ),
-        ).where(InvoiceRow.account_id == account_id, InvoiceRow.status.in_(_SHOWN))
-    ).one()
-    to_pay, count, overdue, overdue_count, next_due_on, credits = row
-    return Owing(
-        to_pay or NOUGHT, count, overdue or NOUGHT, overdue_count, next_due_on, credits or NOUGHT
-    )
 
 
 def billed_years(session: Session, *, account_id: str) -> list[int]:

@@ -11,6 +11,7 @@ from billing.portal.answers import attachment
 from billing.portal.blueprint import blueprint
 from billing.portal.invoice_pages import PAGE_SIZE, invoice_page, invoices_page, standing_tag
 from billing.portal.invoice_queries import InvoiceFilter
+from billing.portal.owing import owing
 from metering.kit.web import edge
 from metering.periods import Month, london_day
 
@@ -48,7 +49,7 @@ def invoices(code: str) -> str:
             path=url_for("portal.invoices", code=code),
             found=found,
             total=total,
-            owing=queries.owing(session, account_id=account.id, today=today),
+            owing=owing(session, account_id=account.id, today=today),
             years=queries.billed_years(session, account_id=account.id),
             wanted=wanted,
             asked=asked,
@@ -97,13 +98,15 @@ def invoices_csv(code: str) -> Response:
 @blueprint.get("/<code>/invoices/<invoice_id>")
 def invoice(code: str, invoice_id: str) -> str:
     """Show one invoice, each line unfolding to how it was worked out."""
+    today = london_day(edge().clock())
     with opened(code) as (session, account):
         issued = queries.issued_invoice(session, account_id=account.id, invoice_id=invoice_id)
         page = invoice_page(
             account=account,
             path=url_for("portal.invoices", code=code),
             issued=issued,
-            today=london_day(edge().clock()),
+            owing=owing(session, account_id=account.id, today=today),
+            today=today,
         )
     return render_template("portal/invoice.html", page=page)
 

@@ -7,7 +7,7 @@ from flask import Flask, Response, render_template, request, url_for
 from billing.access.guards import current_principal
 from billing.access.model import Permission
 from billing.listing import Cell, Column, Listing, read_asked
-from billing.portal import invoice_views, usage_views
+from billing.portal import invoice_views, overview_views, statement_views, usage_views
 from billing.portal.account import address_in_account
 from billing.portal.account_queries import account_choices
 from billing.portal.blueprint import blueprint
@@ -16,7 +16,12 @@ from metering.kit.web import edge
 
 _PAGE_SIZE = 25
 # In the order in which their links stand in the header.
-_SECTIONS = (("Invoices", "portal.invoices"), ("Usage", "portal.usage"))
+_SECTIONS = (
+    ("Overview", "portal.overview"),
+    ("Usage", "portal.usage"),
+    ("Invoices", "portal.invoices"),
+    ("Statement", "portal.statement"),
+)
 
 
 @blueprint.get("/")
@@ -35,14 +40,14 @@ def home() -> Response | str:
             page_size=_PAGE_SIZE,
         )
     if not everything and not search and total == 1:
-        return go(url_for("portal.invoices", code=found[0].code))
+        return go(url_for("portal.overview", code=found[0].code))
     listing = Listing(
         caption="Accounts",
         caption_hidden=True,
         columns=(Column("Account"), Column("ODS code"), Column("State")),
         rows=tuple(
             (
-                Cell(item.name, href=url_for("portal.invoices", code=item.code)),
+                Cell(item.name, href=url_for("portal.overview", code=item.code)),
                 Cell(item.code),
                 Cell("Closed", colour="grey") if item.closed else Cell("Open", colour="green"),
             )
@@ -82,4 +87,11 @@ def _address(endpoint: str, *, first: bool) -> str | None:
     return address_in_account(endpoint) or (url_for("portal.home") if first else None)
 
 
-__all__ = ["blueprint", "invoice_views", "register", "usage_views"]
+__all__ = [
+    "blueprint",
+    "invoice_views",
+    "overview_views",
+    "register",
+    "statement_views",
+    "usage_views",
+]

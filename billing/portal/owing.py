@@ -1,0 +1,71 @@
+"""What an account owes today, as the ledger has it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from decimal import Decimal
+
+from sqlalchemy.orm import Session
+
+from billing.ledger import queries as ledger
+from billing.money import sum_pounds
+from billing.payments.debt import BUCKETS, OpenDebt, open_debts
+
+
+@dataclass(frozen=True)
+class Owing:
+    """What an account owes on issued invoices, pounds.
+
+    Attributes:
+        debts: invoices that leave something open, oldest first.
+        balance: debts less credit; negative where the account has more credit than debt.
+    """
+
+    debts: Sequence[OpenDebt]
+    balance: Decimal
+
+    @property
+    def overdue(self) -> tuple[OpenDebt, ...]:
+        """What should have been paid before today."""
+        return tuple(debt for debt in self.debts if debt.days_overdue > 0)
+
+    @property
+    def to_pay(self) -> Decimal:
+        """All that is open."""
+        return sum_pounds([debt.outstanding for debt in self.debts])
+
+    @property
+    def to_pay_late(self) -> Decimal:
+        """What is open and overdue."""
+        return sum_pounds([debt.outstanding for debt in self.overdue])
+
+    @property
+    def credit(self) -> Decimal:
+        """Payments and credit notes that are not set against an invoice yet."""
+        return self.to_pay - self.balance
+
+    @property
+    def next_due_on(self) -> date | None:
+        """The first day by which something must be paid, None where nothing is to come."""
+        return min((debt.due_on for debt in self.debts if debt.days_overdue <= 0), default=None)
+
+    @property
+    def by_age(self) -> Mapping[str, Decimal]:
+        """What is open for each of `BUCKETS`."""
+        return {
+            bucket: sum_pounds([debt.outstanding for debt in self.debts if debt.bucket == bucket])
+            for bucket in BUCKETS
+        }
+
+    def left_of(self, invoice_id: str) -> Decimal | None:
+        """Return what an invoice leaves open, None where that is nothing."""
+        found = (debt.outstanding for debt in self.debts if debt.invoice_id == invoice_id)
+        return next(found, None)
+
+
+def owing(session: Session, *, account_id: str, today: date) -> Owing:
+    """Return what the account owes at the end of a London date."""
+    return Owing(
+        open_debts(session, on=today, account_id=account_id),
+        ledger.account_balance(session, account_id=account_id, before=today + timedelta(days=1)),
+    )

@@ -1,0 +1,145 @@
+"""What the statement of account shows."""
+
+from dataclasses import dataclass
+from decimal import Decimal
+from urllib.parse import quote
+
+from billing.forms import Form
+from billing.listing import Asked, Cell, Column, Listing
+from billing.money import show_pounds
+from billing.payments.statements import AccountStatement
+from billing.portal.account import OpenAccount
+from billing.portal.invoice_pages import owing_figures
+from billing.portal.owing import Owing
+from billing.portal.parts import Figure
+from metering.periods import financial_year_label, show_date
+
+PAGE_SIZE = 50
+_YEARS = 7
+_AGES = {
+    "not due": "Not due yet",
+    "1 to 30": "1 to 30 days overdue",
+    "31 to 60": "31 to 60 days overdue",
+    "61 to 90": "61 to 90 days overdue",
+    "over 90": "More than 90 days overdue",
+}
+
+
+@dataclass(frozen=True)
+class StatementPage:
+    """A financial year's statement of account.
+
+    Attributes:
+        opening, closing: sentences with the balance at both ends.
+        ages: what is open today, by how long it is overdue.
+    """
+
+    account: OpenAccount
+    year: str
+    form: Form
+    years: tuple[tuple[str, str], ...]
+    figures: tuple[Figure, ...]
+    opening: str
+    closing: str
+    movements: Listing
+    ages: Listing
+    debts: Listing
+    csv_href: str
+
+
+def statement_page(
+    *,
+    account: OpenAccount,
+    path: str,
+    invoices_path: str,
+    year: int,
+    this_year: int,
+    statement: AccountStatement,
+    owing: Owing,
+    asked: Asked,
+) -> StatementPage:
+    """Return the statement of a financial year with today's debt by age."""
+    movements = list(statement.movements)
+    if asked.direction == "descending":
+        movements.reverse()
+    first = (asked.page - 1) * PAGE_SIZE
+    return StatementPage(
+        account=account,
+        year=financial_year_label(year),
+        form=Form({"year": str(year)}),
+        years=tuple(
+            (str(each), financial_year_label(each))
+            for each in range(this_year, this_year - _YEARS, -1)
+        ),
+        figures=owing_figures(owing),
+        opening=f"Balance brought forward on {show_date(statement.first_day)}: "
+        f"{_balance(statement.opening)}.",
+        closing=f"Balance now: {_balance(statement.closing)}."
+        if year == this_year
+        else f"Balance at the end of the year: {_balance(statement.closing)}.",
+        movements=Listing(
+            caption=f"What changed the balance in {financial_year_label(year)}",
+            columns=(
+                Column("Date", "on"),
+                Column("What"),
+                Column("Charged", numeric=True),
+                Column("Paid or credited", numeric=True),
+                Column("Balance", numeric=True),
+            ),
+            rows=tuple(
+                (
+                    Cell(show_date(each.movement.on)),
+                    Cell(each.movement.description),
+                    Cell(show_pounds(each.movement.amount) if each.movement.amount > 0 else ""),
+                    Cell(show_pounds(-each.movement.amount) if each.movement.amount < 0 else ""),
+                    Cell(show_pounds(each.balance)),
+                )
+                for each in movements[first : first + PAGE_SIZE]
+            ),
+            path=path,
+            query={"year": str(year)},
+            sort="on",
+            direction=asked.direction,
+            page=asked.page,
+            page_size=PAGE_SIZE,
+            total=len(movements),
+            empty=f"Nothing was invoiced or paid in {financial_year_label(year)}. "
+            "Choose another financial year.",
+        ),
+        ages=Listing(
+            caption="What is open today, by age",
+            columns=(Column("Age"), Column("Open", numeric=True)),
+            rows=tuple(
+                (Cell(_AGES[bucket]), Cell(show_pounds(amount)))
+                for bucket, amount in owing.by_age.items()
+            ),
+            path=path,
+        ),
+        debts=Listing(
+            caption="Open invoices",
+            columns=(
+                Column("Number"),
+                Column("Due"),
+                Column("Total with VAT", numeric=True),
+                Column("Open", numeric=True),
+            ),
+            rows=tuple(
+                (
+                    Cell(debt.number, href=f"{invoices_path}/{quote(debt.invoice_id)}"),
+                    Cell(show_date(debt.due_on)),
+                    Cell(show_pounds(debt.total)),
+                    Cell(show_pounds(debt.outstanding)),
+                )
+                for debt in owing.debts
+            ),
+            path=path,
+            empty="Nothing is open: everything that was invoiced is paid.",
+        ),
+        csv_href=f"{path}.csv?year={year}",
+    )
+
+
+def _balance(amount: Decimal) -> str:
+    if amount < 0:
+        return f"{show_pounds(-amount)} in credit"
+    return f"{show_pounds(amount)} owed" if amount else "nothing owed"
