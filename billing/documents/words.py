@@ -17,6 +17,9 @@ _UNPRINTABLE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn"})
 
 def one_line(text: str) -> str:
     """Return text on one line, without control, direction, private or unassigned characters."""
+    if text.isascii() and text.isprintable():
+        # Nearly all of it: nothing to drop, and no space but the plain one.
+        return " ".join(text.split())
     kept = (
         " " if character.isspace() else character
         for character in text

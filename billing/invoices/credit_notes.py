@@ -162,8 +162,10 @@ def credit_invoice(
         credit_basis=basis,
         credits_lines=numbers,
     )
-    return operations.issue(
-        session, account_id=account_id, invoice_id=document.id, principal=principal, now=now
+    return queries.read(
+        operations.issue(
+            session, account_id=account_id, invoice_id=document.id, principal=principal, now=now
+        )
     )
 
 

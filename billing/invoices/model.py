@@ -13,7 +13,7 @@ import json
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
@@ -434,21 +434,31 @@ def seal_holds(invoice: Invoice) -> bool:
 
 def _canonical(value: Any) -> Any:
     """Turn a value into JSON, one spelling for each value."""
-    if isinstance(value, Month):
-        return str(value)
-    if is_dataclass(value):
-        members = ((item.name, getattr(value, item.name)) for item in fields(value))
-        return {name: _canonical(member) for name, member in members if member is not None}
-    if isinstance(value, Decimal):
+    kind = type(value)
+    # The commonest first: an invoice of 200 lines has 10,000 values, most of them text.
+    if kind is str or kind is int or value is None:
+        return value
+    if kind is dict or isinstance(value, Mapping):
+        return {str(key): _canonical(member) for key, member in value.items()}
+    if kind is tuple or kind is list:
+        return [_canonical(member) for member in value]
+    if kind is Decimal:
         return plain(value)
+    if kind is Month:
+        return str(value)
+    if kind in _FIELD_NAMES:
+        members = ((name, getattr(value, name)) for name in _FIELD_NAMES[kind])
+        return {name: _canonical(member) for name, member in members if member is not None}
     if isinstance(value, datetime):
         return to_utc(value).isoformat()
     if isinstance(value, date):
         return value.isoformat()
-    if isinstance(value, Mapping):
-        return {str(key): _canonical(member) for key, member in value.items()}
-    if isinstance(value, tuple | list):
-        return [_canonical(member) for member in value]
-    if value is None or isinstance(value, str | int):
+    if isinstance(value, str | int):
         return value
-    raise TypeError(f"{type(value).__name__} has no place in an invoice")
+    raise TypeError(f"{kind.__name__} has no place in an invoice")
+
+
+_FIELD_NAMES: dict[type[Any], tuple[str, ...]] = {
+    kind: tuple(item.name for item in fields(kind))
+    for kind in (Party, BankAccount, PurchaseOrder, VatSummary, Line, Invoice)
+}

@@ -1,13 +1,15 @@
 """Drafting and issuing: the same sums for a preview, a draft and what is sealed."""
 
 import hashlib
+import json
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import delete, func, insert, select, tuple_
+from psycopg import Connection
+from sqlalchemy import delete, func, select, tuple_
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.orm import Session
 
@@ -18,7 +20,7 @@ from billing.charges.tables import ChargeRow
 from billing.invoices import queries
 from billing.invoices.catalogue import Catalogue
 from billing.invoices.composing import Billed, Draft, Key, LineKey, compose
-from billing.invoices.content import to_content
+from billing.invoices.content import content_bytes, to_content
 from billing.invoices.model import (
     Invoice,
     InvoiceKind,
@@ -26,7 +28,6 @@ from billing.invoices.model import (
     Line,
     Party,
     PurchaseOrder,
-    canonical_content,
     compose_invoice,
     invoice_number,
     seal,
@@ -46,7 +47,7 @@ from billing.notifications.operations import announce
 from metering.kit import audit
 from metering.kit.errors import Conflict
 from metering.kit.ids import new_id
-from metering.periods import Month, london_day, show_date
+from metering.periods import Month, london_day, show_date, to_utc
 
 INVOICE_SERIES, CREDIT_SERIES = "PG", "PC"
 CORRECTION_MONTHS = 13
@@ -337,48 +338,72 @@ def keep_draft(
     )
     session.add(row)
     session.flush()
-    session.execute(
-        insert(InvoiceLineRow),
-        [
-            _line_row(
-                invoice,
-                line,
-                key,
-                credits_line=credits_lines[line.number - 1] if credits_lines else None,
-            )
-            for line, key in zip(invoice.lines, keys, strict=True)
-        ],
-    )
+    connection = session.connection().connection.driver_connection
+    assert isinstance(connection, Connection)
+    columns = ", ".join(_LINE_COLUMNS)
+    with (
+        connection.cursor() as cursor,
+        cursor.copy(f"COPY invoice_lines ({columns}) FROM STDIN") as copy,
+    ):
+        for line, key in zip(invoice.lines, keys, strict=True):
+            credits_line = credits_lines[line.number - 1] if credits_lines else None
+            copy.write_row(_line_row(invoice, line, key, credits_line=credits_line))
     return row
+
+
+_LINE_COLUMNS = (
+    "account_id",
+    "invoice_id",
+    "number",
+    "kind",
+    "month",
+    "tariff_code",
+    "version_id",
+    "price_key",
+    "meter",
+    "description",
+    "dimensions",
+    "unit",
+    "quantity",
+    "first_on",
+    "end_on",
+    "net",
+    "vat_treatment",
+    "vat_rate_percent",
+    "pool_saving",
+    "charge_id",
+    "credits_line",
+    "working",
+)
 
 
 def _line_row(
     invoice: Invoice, line: Line, where: LineKey, *, credits_line: int | None
-) -> dict[str, Any]:
-    return {
-        "account_id": invoice.account_id,
-        "invoice_id": invoice.id,
-        "number": line.number,
-        "kind": line.kind.value,
-        "month": where.key.month.first_day,
-        "tariff_code": where.key.tariff_code,
-        "version_id": where.key.version_id,
-        "price_key": where.key.price_key,
-        "meter": where.meter_code,
-        "description": line.description,
-        "dimensions": where.dimensions,
-        "unit": line.unit,
-        "quantity": line.quantity if line.quantity is not None else Decimal(0),
-        "first_on": line.first_day,
-        "end_on": line.end_day,
-        "net": line.net,
-        "vat_treatment": line.treatment.value,
-        "vat_rate_percent": line.vat_rate_percent,
-        "pool_saving": line.pool_saving,
-        "charge_id": line.charge_id,
-        "credits_line": credits_line,
-        "working": list(line.working),
-    }
+) -> tuple[Any, ...]:
+    return (
+        invoice.account_id,
+        invoice.id,
+        line.number,
+        line.kind.value,
+        where.key.month.first_day,
+        where.key.tariff_code,
+        where.key.version_id,
+        where.key.price_key,
+        where.meter_code,
+        line.description,
+        json.dumps(where.dimensions),
+        line.unit,
+        line.quantity if line.quantity is not None else Decimal(0),
+        line.first_day,
+        line.end_day,
+        line.net,
+        line.treatment.value,
+        line.vat_rate_percent,
+        line.pool_saving,
+        line.charge_id,
+        credits_line,
+        json.dumps(list(line.working), ensure_ascii=False),
+    )
 
 
 def discard_drafts(session: Session, *, account_id: str, run_id: str) -> int:
@@ -405,7 +430,7 @@ def discard_drafts(session: Session, *, account_id: str, run_id: str) -> int:
 
 def issue(
     session: Session, *, account_id: str, invoice_id: str, principal: str, now: datetime
-) -> Invoice:
+) -> InvoiceRow:
     """Number, seal and issue a draft. From here the database refuses to change it.
 
     The number comes from a row that stays locked to the end of the transaction, so that a
@@ -419,43 +444,38 @@ def issue(
     )
     if row.status != "draft":
         raise InvoiceNotDraft(f"Invoice {row.number or row.id} is {row.status}.")
-    draft = queries.read(row)
     today = london_day(now)
     year = Month.of_day(today).financial_year
-    series = lock_series(session, series=draft.series, now=now)
+    series = lock_series(session, series=row.series, now=now)
     sequence = series.last_sequence + 1
-    due_on = draft.due_on + (today - draft.tax_point)
-    numbered = replace(
-        draft,
-        number=invoice_number(draft.series, year, sequence),
-        issued_at=now,
-        tax_point=today,
-        due_on=due_on,
-    )
-    sealed_by = seal(canonical_content(numbered), series.last_seal)
-    issued = replace(
-        numbered,
-        status=InvoiceStatus.ISSUED,
-        seal=sealed_by,
-        previous_seal=series.last_seal,
-    )
-    assert (issued.net, issued.vat, issued.total) == (draft.net, draft.vat, draft.total)
+    number = invoice_number(row.series, year, sequence)
+    assert row.tax_point is not None
+    assert row.due_on is not None
+    due_on = row.due_on + (today - row.tax_point)
+    # The lines and sums that were approved, as they stand; only these four are new.
+    content = row.content | {
+        "number": number,
+        "issued_at": to_utc(now).isoformat(),
+        "tax_point": today.isoformat(),
+        "due_on": due_on.isoformat(),
+    }
+    sealed_by = seal(content_bytes(content), series.last_seal)
     row.status = "issued"
-    row.number = issued.number
+    row.number = number
     row.issued_at = now
-    row.tax_point = issued.tax_point
-    row.due_on = issued.due_on
-    row.content = to_content(issued)
-    row.seal = issued.seal
-    row.previous_seal = issued.previous_seal
+    row.tax_point = today
+    row.due_on = due_on
+    row.content = content
+    row.seal = sealed_by
+    row.previous_seal = series.last_seal
     series.last_sequence = sequence
     series.last_seal = sealed_by
     session.add(
         IssuedNumberRow(
-            series=draft.series,
+            series=row.series,
             financial_year=year,
             sequence=sequence,
-            number=numbered.number,
+            number=number,
             account_id=account_id,
             invoice_id=invoice_id,
             seal=sealed_by,
@@ -466,10 +486,10 @@ def issue(
         session,
         now=now,
         principal=principal,
-        action=f"issue {issued.kind.value}",
+        action=f"issue {row.kind}",
         object_kind="invoice",
         object_id=invoice_id,
-        facts={"number": issued.number, "total": str(issued.total), "account": account_id},
+        facts={"number": number, "total": str(row.total), "account": account_id},
     )
     post_to_ledger(session, invoice=row, principal=principal, now=now)
     announce(
@@ -479,15 +499,15 @@ def issue(
         subject_id=invoice_id,
         facts={
             "invoice_id": invoice_id,
-            "number": issued.number,
-            "document": issued.kind.value,
-            "month": str(issued.month),
-            "total": issued.total,
-            "due_on": issued.due_on if issued.kind is InvoiceKind.INVOICE else None,
+            "number": number,
+            "document": row.kind,
+            "month": str(Month.of_day(row.month)),
+            "total": row.total,
+            "due_on": due_on if row.kind == InvoiceKind.INVOICE else None,
         },
         now=now,
     )
-    return issued
+    return row
 
 
 def lock_series(session: Session, *, series: str, now: datetime) -> NumberSeriesRow:

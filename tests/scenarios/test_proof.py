@@ -13,7 +13,8 @@ from sqlalchemy.orm import Session
 
 from billing.invoices import credit_notes, queries
 from billing.invoices.catalogue import load_catalogue
-from billing.invoices.model import Invoice
+from billing.invoices.content import content_bytes
+from billing.invoices.model import Invoice, canonical_content
 from billing.invoices.operations import compose_documents
 from billing.invoices.verifying import verify_invoices
 from billing.runs import operations, work
@@ -139,6 +140,9 @@ def test_everything_issued_is_proved(database: Database, invoice: Invoice) -> No
     with database.snapshot() as session:
         assert verify_invoices(session).faults == ()
         assert verify_invoices(session).documents == 3
+        for row in queries.invoices(session):
+            # What was sealed from the stored JSON is what the model says.
+            assert canonical_content(queries.read(row)) == content_bytes(row.content)
 
 
 @pytest.mark.parametrize(
