@@ -6,12 +6,14 @@ from sqlalchemy import case, func, select
 from sqlalchemy.orm import Session
 
 from billing.accounts import queries as accounts
+from billing.accounts.tables import AccountRow
 from billing.invoices import queries as invoices
 from billing.invoices.tables import InvoiceLineRow, InvoiceRow
 from billing.money import NOUGHT
 from billing.runs.model import AccountFigures, Check, Review
 from billing.runs.tables import BillRunAccountRow, BillRunRow
 from metering.kit.errors import NotFound
+from metering.organisations.tables import OrganisationRow
 from metering.periods import Month
 
 
@@ -48,12 +50,14 @@ def runs(session: Session) -> Sequence[BillRunRow]:
 
 
 def accounts_at(session: Session, *, run_id: str, status: str) -> list[str]:
-    """Return the ids of a run's accounts that are at a status, in order."""
+    """Return the ids of a run's accounts that are at a status, by ODS code."""
     return list(
         session.scalars(
             select(BillRunAccountRow.account_id)
+            .join(AccountRow, AccountRow.id == BillRunAccountRow.account_id)
+            .join(OrganisationRow, OrganisationRow.id == AccountRow.organisation_id)
             .where(BillRunAccountRow.run_id == run_id, BillRunAccountRow.status == status)
-            .order_by(BillRunAccountRow.account_id)
+            .order_by(OrganisationRow.ods_code)
         )
     )
 
