@@ -17,7 +17,9 @@ from billing.invoices import operations as invoices
 from billing.invoices import queries as invoice_queries
 from billing.invoices.catalogue import Catalogue
 from billing.invoices.composing import NothingToCredit
+from billing.invoices.model import Treatment
 from billing.invoices.supplier import Supplier
+from billing.invoices.tables import InvoiceRow
 from billing.runs import queries
 from billing.runs.checks import run_checks
 from billing.runs.model import GRACE_DAYS, Check, Outcome, may_start_at
@@ -379,7 +381,7 @@ def issue_account(
     for series in sorted({row.series for row in drafts}):
         invoices.lock_series(session, series=series, now=now)
     numbers = []
-    for row in sorted(drafts, key=lambda row: (row.kind != "invoice", row.id)):
+    for row in sorted(drafts, key=_printing_order):
         issued = invoices.issue(
             session, account_id=account_id, invoice_id=row.id, principal=principal, now=now
         )
@@ -387,6 +389,12 @@ def issue_account(
         numbers.append(issued.number)
     _move(session, standing, "issued", now, standing.reason)
     return numbers
+
+
+def _printing_order(row: InvoiceRow) -> tuple[bool, bool, str]:
+    """Invoices before credit notes, taxable before outside the scope, then by what is credited."""
+    outside = row.content["vat_summaries"][0]["treatment"] == Treatment.OUTSIDE_SCOPE
+    return (row.kind != "invoice", outside, row.content.get("credits_number", ""))
 
 
 def finish_issuing(session: Session, *, run_id: str, now: datetime) -> str:
