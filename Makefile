@@ -39,7 +39,7 @@ fmt: $(VENV)/.dev ## Put the code into the one style
 	$(BIN)/ruff check --fix .
 
 bench: $(VENV)/.dev ## Run the benchmarks; docs say what they measured
-	@for program in benchmarks/*.py; do $(BIN)/python $$program $(ARGS) || exit 1; done
+	@for program in $(wildcard benchmarks/*.py); do $(BIN)/python $$program $(ARGS) || exit 1; done
 
 docs: $(VENV)/.dev ## Write the pages that the code knows: settings, problems, premises
 	PYTHONPATH=. $(BIN)/python scripts/write_docs.py
@@ -66,7 +66,7 @@ $(BIN)/python:
 # The demonstration needs only what paygo runs on, so that it starts quickly.
 $(VENV)/.runtime: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "Installing what paygo runs on ..."
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable .
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --constraint constraints.txt --editable .
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python

@@ -21,7 +21,7 @@ from metering.kit.errors import Conflict
 from metering.kit.processes import die_with_parent
 
 THREADS = 8
-"""Requests that one worker answers at once. Measured by `benchmarks/web_threads.py`."""
+"""Requests that one worker answers at once; each may hold a connection of its pool."""
 
 _TIMEOUT_SECONDS = 120
 _GRACE_SECONDS = 15

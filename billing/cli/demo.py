@@ -185,7 +185,8 @@ class _Demonstration:
             raise click.ClickException("The independent recomputation disagrees; see the table.")
 
     def _say(self, sentence: str) -> None:
-        self._console.print(f"[dim]{time.monotonic() - self._started:6.1f} s[/dim]  {sentence}")
+        seconds = time.monotonic() - self._started
+        self._console.print(f"[dim]{seconds:6.1f} s[/dim]  {sentence}", soft_wrap=True)
 
     def _bars(self) -> Progress:
         return Progress(
@@ -328,7 +329,8 @@ class _Demonstration:
         self._console.print(people)
         self._console.print(
             f"\nOther commands see the same data with"
-            f" PAYGO_DATA_DIR={self._settings.data_dir}\nCtrl-C ends everything."
+            f" PAYGO_DATA_DIR={self._settings.data_dir}\nCtrl-C ends everything.",
+            soft_wrap=True,
         )
 
     @staticmethod
