@@ -14,6 +14,8 @@ from billing.access.model import ABSOLUTE_LIMIT, ClaimNames, Role
 from billing.access.oidc import Provider, register_oidc
 from billing.console import views as console
 from billing.help import views as help_pages
+from billing.payments import webhooks
+from billing.payments.configured import gateway_of
 from billing.portal import views as portal
 from billing.web import install_pages, problem_page
 from metering.app import register_metering
@@ -89,6 +91,7 @@ def create_app(settings: Settings, database: Database, *, clock: Clock = kit_clo
         register_oidc(app, _provider(settings))
     for register in REGISTRATIONS:
         register(app)
+    webhooks.register(app, gateway=gateway_of(settings))
     register_metering(app, settings)
     register_problems(app, page=problem_page)
     return app

@@ -23,6 +23,7 @@ from billing.invoices.verifying import verify_invoices
 from billing.notifications.jobs import deliver, outlets_from
 from billing.notifications.model import Attachment
 from billing.notifications.rejections import announce_rejected
+from billing.payments import jobs as payments
 from billing.runs import work as runs
 from billing.runs.reconciling import reconcile_month
 from billing.simulations.work import do_waiting as simulate
@@ -262,4 +263,5 @@ JOBS: tuple[Job, ...] = (
         forget_sign_ins,
         at=time(3, 20),
     ),
+    *payments.JOBS,
 )

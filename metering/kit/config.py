@@ -317,6 +317,29 @@ class Settings:
     supplier_account_number: str = _setting(
         "PAYGO_SUPPLIER_ACCOUNT_NUMBER", _text, default="10014069", help="Its account number."
     )
+    stripe_secret_key: str | None = _setting(
+        "PAYGO_STRIPE_SECRET_KEY",
+        _text,
+        secret=True,
+        help="Stripe's secret API key; without it nothing is pushed to Stripe.",
+    )
+    stripe_webhook_secret: str | None = _setting(
+        "PAYGO_STRIPE_WEBHOOK_SECRET",
+        _text,
+        secret=True,
+        help="Secret that signs Stripe's webhooks to /webhooks/stripe; without it all are refused.",
+    )
+    stripe_api_base: str | None = _setting(
+        "PAYGO_STRIPE_API_BASE",
+        _text,
+        help="Where Stripe's API is; set only in tests.",
+    )
+    stripe_cards: str = _setting(
+        "PAYGO_STRIPE_CARDS",
+        _one_of("yes", "no"),
+        default="no",
+        help="Whether invoices at Stripe may be paid by card, beside transfer and Direct Debit.",
+    )
     requests_per_minute: int = _setting(
         "PAYGO_REQUESTS_PER_MINUTE",
         _whole_number(0, 10_000_000),
