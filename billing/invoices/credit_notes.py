@@ -4,7 +4,7 @@ Never more than was invoiced: each credit is measured against what earlier ones 
 line, under a lock on the invoice.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
@@ -114,6 +114,11 @@ def credit_invoice(
         item.line.number: item
         for item in creditable(session, account_id=account_id, invoice_id=invoice_id)
     }
+    if queries.invoices(session, account_id=account_id, statuses=("draft",)):
+        raise NotCreditable(
+            "The account has drafts in a bill run, which were worked out without this credit; "
+            "issue them, or hold the account and release it afterwards."
+        )
     wanted = dict.fromkeys(left) if lines is None else dict(lines)
     unknown = sorted(wanted.keys() - left.keys())
     if unknown or not wanted:
@@ -153,6 +158,7 @@ def credit_invoice(
         )
     numbers = [line.number for line in credited]
     keys = _keys(session, account_id=account_id, invoice_id=invoice_id)
+    _refuse_twice(session, account_id=account_id, credited=credited, keys=keys)
     operations.keep_draft(
         session,
         invoice=document,
@@ -167,6 +173,31 @@ def credit_invoice(
             session, account_id=account_id, invoice_id=document.id, principal=principal, now=now
         )
     )
+
+
+def _refuse_twice(
+    session: Session, *, account_id: str, credited: Sequence[Line], keys: Mapping[int, LineKey]
+) -> None:
+    """Refuse to give back what a later correction of the same price took off already.
+
+    Raises:
+        CreditTooLarge: less is left of the month's price than is credited.
+    """
+    back: dict[Key, Decimal] = {}
+    for line in credited:
+        key = keys[line.number].key
+        back[key] = back.get(key, NOUGHT) + line.net
+    months = [key.month for key in back]
+    sums = queries.invoiced_sums(
+        session, account_id=account_id, first=min(months), last=max(months)
+    )
+    for key, net in back.items():
+        left = sums[key].net - sums[key].conceded
+        if net > left:
+            raise CreditTooLarge(
+                f"{show_pounds(max(left, NOUGHT))} is left of {key.month.name} at this price "
+                "after its corrections."
+            )
 
 
 def _credit(item: Creditable, quantity: Decimal | None) -> Line:

@@ -100,6 +100,27 @@ def test_a_concession_is_not_asked_for_again_and_not_given_twice(
     assert month_end(database, JUNE) == {}
 
 
+def test_what_a_correction_took_off_is_not_credited_again(
+    database: Database, invoice: Invoice
+) -> None:
+    uses(database, "RRK", "-30")
+    uses(database, "RRK", "100", at=date(2026, 5, 3))
+    (later,) = month_end(database, MAY)["RRK"]
+    assert amounts(later)[0] == "35.00"
+    line = next(line for line in invoice.lines if line.quantity == 30).number
+    with database.transaction() as session, pytest.raises(credit_notes.CreditTooLarge):
+        _credit(session, invoice, {line: None})
+
+
+def test_nothing_is_credited_while_drafts_were_worked_out_without_it(
+    database: Database, invoice: Invoice
+) -> None:
+    uses(database, "RRK", "100", at=date(2026, 5, 3))
+    story.draft(database, MAY)
+    with database.transaction() as session, pytest.raises(credit_notes.NotCreditable):
+        _credit(session, invoice, None)
+
+
 def test_what_is_credited_to_be_invoiced_again_is(database: Database, invoice: Invoice) -> None:
     with database.transaction() as session:
         _credit(session, invoice, None, basis="rebill")
@@ -136,7 +157,7 @@ def test_everything_issued_is_proved(database: Database, invoice: Invoice) -> No
     uses(database, "RRK", "20", at=date(2026, 5, 3))
     month_end(database, MAY)
     with database.transaction() as session:
-        _credit(session, invoice, None)
+        _credit(session, invoice, {next(n.number for n in invoice.lines if n.quantity == 10): None})
     with database.snapshot() as session:
         assert verify_invoices(session).faults == ()
         assert verify_invoices(session).documents == 3
