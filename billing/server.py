@@ -18,7 +18,7 @@ from billing.app import create_app
 from metering.kit.config import Settings
 from metering.kit.db import Database
 from metering.kit.errors import Conflict
-from metering.kit.processes import die_with_parent
+from metering.kit.processes import die_with_parent, relax_collector
 
 THREADS = 8
 """Requests that one worker answers at once; each may hold a connection of its pool."""
@@ -75,7 +75,9 @@ class _Server(BaseApplication):
     def load(self) -> Any:
         """Return the application of one worker."""
         database = Database(self._url, pool_size=THREADS, application_name="paygo web")
-        return create_app(self._settings, database)
+        app = create_app(self._settings, database)
+        relax_collector()
+        return app
 
 
 def _after_fork(arbiter: Arbiter, _worker: Worker) -> None:

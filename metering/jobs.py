@@ -7,7 +7,7 @@ from functools import partial
 from sqlalchemy.orm import Session
 
 from metering.events import partitions
-from metering.kit import jobruns
+from metering.kit import idempotency, jobruns
 from metering.kit.db import Database
 from metering.kit.jobruns import Job
 from metering.periods import Month
@@ -15,6 +15,7 @@ from metering.readings import operations as readings
 from metering.readings.operations import RollUp
 
 KEEP_RUNS = timedelta(days=90)
+KEEP_ANSWERS = timedelta(days=7)
 KEEP_IDLE_RUNS = timedelta(days=2)
 ROUNDS_MAX = 200
 """Transactions of one run; what is left is the next run's."""
@@ -87,6 +88,12 @@ def prune_job_runs(database: Database, *, now: datetime) -> Mapping[str, int]:
         }
 
 
+def forget_answers(database: Database, *, now: datetime) -> Mapping[str, int]:
+    """Forget answers that were kept for an `Idempotency-Key`."""
+    with database.transaction() as session:
+        return {"forgotten": idempotency.forget(session, before=now - KEEP_ANSWERS)}
+
+
 JOBS: tuple[Job, ...] = (
     Job(
         name="roll-up",
@@ -106,6 +113,12 @@ JOBS: tuple[Job, ...] = (
         summary="Makes the month partitions of usage events ahead of time.",
         work=make_partitions,
         at=time(2, 10),
+    ),
+    Job(
+        name="forget-answers",
+        summary="Forgets answers kept for idempotency keys.",
+        work=forget_answers,
+        at=time(3, 20),
     ),
     Job("prune-job-runs", "Forgets old runs of jobs.", prune_job_runs, at=time(3, 10)),
 )

@@ -78,14 +78,14 @@ class EventType:
     Attributes:
         meters: numbers and definitions.
         measured: every field of `data` that some meter measures; the rest is dimensions.
-        numbers: for each of `measured`, whether some meter needs a number there.
+        measured_numbers: each of `measured`, and whether some meter needs a number there.
         names: every dimension that some meter knows.
         shapes: what was worked out already, by the dimensions as they were sent.
     """
 
     meters: tuple[tuple[int, Meter], ...]
     measured: tuple[str, ...]
-    numbers: tuple[bool, ...]
+    measured_numbers: tuple[tuple[str, bool], ...]
     names: frozenset[str]
     shapes: dict[tuple[tuple[str, str], ...], Shape] = field(default_factory=dict)
 
@@ -167,12 +167,11 @@ def event_type(meters: tuple[tuple[int, Meter], ...]) -> EventType:
     measured = tuple(
         dict.fromkeys(meter.quantity_field for _, meter in meters if meter.quantity_field)
     )
-    numbers = tuple(
-        any(meter.quantity_field == name and meter.aggregation != UNIQUE for _, meter in meters)
-        for name in measured
-    )
+    numbers = frozenset(meter.quantity_field for _, meter in meters if meter.aggregation != UNIQUE)
     names = frozenset(name for _, meter in meters for name in meter.dimensions)
-    return EventType(meters, measured, numbers, names - set(measured))
+    return EventType(
+        meters, measured, tuple((name, name in numbers) for name in measured), names - set(measured)
+    )
 
 
 class CatalogueMemory:

@@ -95,14 +95,15 @@ class Ingest:
     def _judge(
         self, decoded: Decoded, catalogue: Catalogue, principal: SourcePrincipal, *, now: datetime
     ) -> Lot:
+        window = Window.at(now, correction_months=self._correction_months)
         lot = judge(
             decoded,
             catalogue=catalogue,
             principal=principal,
-            window=Window.at(now, correction_months=self._correction_months),
+            window=window,
             dimension_sets=self.catalogue.dimension_set,
         )
-        self._partitions.ensure(lot.months)
+        self._partitions.ensure([window.months[place] for place in lot.places])
         return lot
 
     def _store_all(self, lots: Sequence[Lot]) -> None:

@@ -6,8 +6,9 @@ this runs for every event there is.
 
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Any
 
@@ -34,7 +35,12 @@ from metering.events.model import (
     Receipt,
     key_of,
 )
-from metering.events.quantities import ONE_PACKED, QuantityRefused, quantity_text_and_packed
+from metering.events.quantities import (
+    ONE_PACKED,
+    QuantityRefused,
+    quantity_text_and_packed,
+    remembered,
+)
 from metering.kit.nhs_number import holds_nhs_number, mask_nhs_numbers
 from metering.meters.model import UNIQUE, WITHDRAWAL_TYPE
 from metering.meters.operations import canonical
@@ -72,15 +78,21 @@ class Window:
     @classmethod
     def at(cls, now: datetime, *, correction_months: int) -> "Window":
         """Return the window at `now`: whole months back, five minutes ahead."""
-        first = Month.of(now).shift(-correction_months)
-        months = tuple(first.shift(offset) for offset in range(correction_months + 2))
-        return cls(
-            oldest=first.period.start,
-            newest=to_utc(now) + AHEAD_MAX,
-            months=months,
-            starts=tuple(month.period.start for month in months),
-            packed=tuple(packed_int4((month.first_day - _PG_DAY).days) for month in months),
-        )
+        return replace(_months(Month.of(now), correction_months), newest=to_utc(now) + AHEAD_MAX)
+
+
+@lru_cache(maxsize=4)
+def _months(this: Month, correction_months: int) -> Window:
+    """Return the window of a month; working out London midnights costs more than judging."""
+    first = this.shift(-correction_months)
+    months = tuple(first.shift(offset) for offset in range(correction_months + 2))
+    return Window(
+        oldest=first.period.start,
+        newest=first.period.start,
+        months=months,
+        starts=tuple(month.period.start for month in months),
+        packed=tuple(packed_int4((month.first_day - _PG_DAY).days) for month in months),
+    )
 
 
 @dataclass(slots=True)
@@ -150,7 +162,8 @@ class Lot:
     indexes: list[int] = field(default_factory=list)
     ids: list[str] = field(default_factory=list)
     rows: Rows = field(default_factory=Rows)
-    months: set[Month] = field(default_factory=set)
+    places: set[int] = field(default_factory=set)
+    """Of the months of the window that its events lie in."""
     specials: list[Special] = field(default_factory=list)
     fates: list[Fate] = field(default_factory=list)
     refused: list[Refused] = field(default_factory=list)
@@ -321,36 +334,36 @@ class _Judge:
         measured: list[tuple[str, bytes]] = []
         if kind.measured:
             members = members.copy()
-            for name, is_number in zip(kind.measured, kind.numbers, strict=True):
-                measured.append(_measure(members.pop(name, None), name, is_number=is_number))
+            for name, is_number in kind.measured_numbers:
+                value = members.pop(name, None)
+                usual = remembered.get(value) if type(value) is str and is_number else None
+                measured.append(usual or _measure(value, name, is_number=is_number))
         try:
             shape = kind.shapes.get(tuple(members.items()))
         except TypeError:  # a value that is no text
             shape = None
         if shape is None:
             shape = self._shape(kind, members)
-        content = _US.join(
-            (
-                event.type,
-                event.subject,
-                str(microseconds),
-                *[written for written, _ in measured],
-                shape.canonical,
-                event.replaces or "",
-            )
+        figures = measured[0][0] if len(measured) == 1 else _US.join(pair[0] for pair in measured)
+        content = (
+            f"{event.type}\x1f{event.subject}\x1f{microseconds}\x1f{figures}\x1f{shape.canonical}"
+            f"\x1f{event.replaces or ''}"
         )
         fingerprint = blake2b(content.encode(), digest_size=16).digest()
         occurred = microseconds.to_bytes(8, "big", signed=True)
         place = bisect_right(self._window.starts, moment) - 1
         month = self._window.packed[place]
-        lot.months.add(self._window.months[place])
+        lot.places.add(place)
         if event.replaces is not None or event.withdraws is not None:
             self._replacement(
                 index, event, key, text, fingerprint, occurred, subject, shape, measured, month
             )
             return
-        if self._repeated(index, event_id, key, fingerprint):
+        known = self._seen.get(key)
+        if known is not None:
+            repeat(lot, index, event_id, same=known == fingerprint)
             return
+        self._seen[key] = fingerprint
         position = len(lot.keys)
         lot.keys.append(key)
         lot.texts.append(text)
@@ -605,6 +618,7 @@ def _add_rows(
     measured: Sequence[tuple[str, bytes]],
     event: Envelope,
 ) -> None:
+    """Add one row for each meter that the event feeds."""
     for feed in shape.feeds:
         if feed.unique:
             assert feed.measured is not None

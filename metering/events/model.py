@@ -6,7 +6,6 @@ is hashed to a UUID version 8, so the two can never meet.
 """
 
 import hashlib
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
@@ -23,9 +22,6 @@ UNCOUNTED_METER = 0
 """The `meter_id` under which an event is kept that no meter counts."""
 
 ID_LENGTH_MAX = 256
-_CANONICAL_UUID = re.compile(
-    r"[0-9a-f]{8}-[0-9a-f]{4}-[0-79a-f][0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}"
-).fullmatch
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +92,15 @@ def key_of(event_id: str) -> tuple[bytes, str | None]:
     >>> key_of("order 66")[0].hex()[12]
     '8'
     """
-    if _CANONICAL_UUID(event_id) is not None:
-        return bytes.fromhex(event_id.replace("-", "")), None
+    if len(event_id) == 36 and event_id[8:24:5] == "----" and event_id[14] != "8":
+        # Faster than a regular expression: hexadecimal read and written again is the same.
+        digits = event_id.replace("-", "")
+        try:
+            key = bytes.fromhex(digits)
+        except ValueError:
+            key = b""
+        if len(digits) == 32 and key.hex() == digits:
+            return key, None
     return hashed_uuid(event_id.encode()), event_id
 
 

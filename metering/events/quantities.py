@@ -108,7 +108,8 @@ def packed_numeric(quantity: Decimal) -> bytes:
 
 ONE_PACKED = packed_numeric(Decimal(1))
 
-_remembered: dict[str, tuple[str, bytes]] = {}
+remembered: dict[str, tuple[str, bytes]] = {}
+"""Canonical text and binary form of usual quantities, by the text that was sent."""
 
 
 def quantity_text_and_packed(value: Any) -> tuple[str, bytes]:
@@ -118,13 +119,13 @@ def quantity_text_and_packed(value: Any) -> tuple[str, bytes]:
         QuantityRefused: it is no quantity.
     """
     if type(value) is str:
-        found = _remembered.get(value)
+        found = remembered.get(value)
         if found is not None:
             return found
     exact = read_quantity(value)
     answer = (str(exact), packed_numeric(exact))
     if type(value) is str:
-        if len(_remembered) >= _REMEMBERED_MAX:
-            _remembered.clear()
-        _remembered[value] = answer
+        if len(remembered) >= _REMEMBERED_MAX:
+            remembered.clear()
+        remembered[value] = answer
     return answer

@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from operator import itemgetter
 from typing import Any
 from uuid import UUID
+from weakref import WeakSet
 
 import msgspec
 import psycopg
@@ -90,10 +91,16 @@ def _dumper(array_oid: int) -> type[Dumper]:
     return _Ready
 
 
+_DUMPERS = {kind: _dumper(array_oid) for kind, (array_oid, _) in _OIDS.items()}
+_taught: WeakSet[psycopg.Connection[Any]] = WeakSet()
+
+
 def teach(connection: psycopg.Connection[Any]) -> None:
     """Let a connection send our ready arrays."""
-    for kind, (array_oid, _) in _OIDS.items():
-        connection.adapters.register_dumper(kind, _dumper(array_oid))
+    if connection not in _taught:
+        for kind, dumper in _DUMPERS.items():
+            connection.adapters.register_dumper(kind, dumper)
+        _taught.add(connection)
 
 
 def _array(kind: type[_Array], elements: Sequence[bytes], width: int) -> _Array:
@@ -162,29 +169,33 @@ def store(session: Session, lots: Sequence[Lot], *, now: datetime) -> None:
     connection = session.connection().connection.driver_connection
     assert isinstance(connection, psycopg.Connection)
     teach(connection)
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT version FROM cache_versions WHERE name = %s", (CATALOGUE,))
-        found = cursor.fetchone()
+    batches: dict[int, _Batch] = {}
+    for lot in lots:
+        lot.rewind()
+        if lot.source_id not in batches:
+            batches[lot.source_id] = _Batch(uuid7(now=now), lot.source_id)
+    with connection.cursor() as cursor, connection.cursor() as versions:
+        # Both are sent before either is answered: one round trip.
+        with connection.pipeline():
+            versions.execute("SELECT version FROM cache_versions WHERE name = %s", (CATALOGUE,))
+            inserted = _insert_keys(cursor, lots)
+        found = versions.fetchone()
         version = 0 if found is None else found[0]
         if any(lot.version != version for lot in lots):
             raise CatalogueMoved
-        batches: dict[int, _Batch] = {}
-        for lot in lots:
-            lot.rewind()
-            if lot.source_id not in batches:
-                batches[lot.source_id] = _Batch(uuid7(now=now), lot.source_id)
-        if any(lot.keys for lot in lots):
-            _store_usage(cursor, lots, batches, now=now)
+        if inserted:
+            _store_usage(cursor, lots, batches, keys=inserted, now=now)
         for lot in lots:
             if lot.specials:
                 _store_specials(cursor, lot, batches, now=now)
         _store_batches(cursor, lots, batches, now=now)
 
 
-def _store_usage(
-    cursor: psycopg.Cursor[Any], lots: Sequence[Lot], batches: dict[int, _Batch], *, now: datetime
-) -> None:
+def _insert_keys(cursor: psycopg.Cursor[Any], lots: Sequence[Lot]) -> int:
+    """Insert the keys of all lots; return how many there are, whether new or not."""
     keys = [key for lot in lots for key in lot.keys]
+    if not keys:
+        return 0
     sources = [
         source for lot in lots for source in (lot.source_id.to_bytes(4, "big"),) * len(lot.keys)
     ]
@@ -199,7 +210,19 @@ def _store_usage(
         ),
         binary=True,
     )
-    if cursor.rowcount == len(keys):
+    return len(keys)
+
+
+def _store_usage(
+    cursor: psycopg.Cursor[Any],
+    lots: Sequence[Lot],
+    batches: dict[int, _Batch],
+    *,
+    keys: int,
+    now: datetime,
+) -> None:
+    """Store the events whose key was new, and say of the others what they are."""
+    if cursor.rowcount == keys:
         chosen: list[tuple[Lot, set[int] | None]] = [(lot, None) for lot in lots]
     else:
         new = {(source, key.bytes) for source, key in cursor.fetchall()}

@@ -1,7 +1,5 @@
 """POST /api/v1/events: the hot path. Parse, hand over, answer."""
 
-from datetime import timedelta
-
 import msgspec
 from flask import Blueprint, Response, current_app, g, request
 
@@ -15,7 +13,6 @@ from metering.sources.guards import count_request
 from metering.sources.model import EVENTS_WRITE
 
 INGEST = "paygo_ingest"
-IDEMPOTENCY_KEPT = timedelta(days=7)
 
 blueprint = Blueprint("ingest", __name__)
 
