@@ -81,8 +81,10 @@ class Combiner:
                 for waiting in group:
                     self._store_alone(waiting)
         except BaseException as error:
+            # Whoever waits must hear of it; the one who stores hears of it like the others.
             _fail(group, error)
-            raise
+            if not isinstance(error, Exception):
+                raise
         finally:
             for waiting in group:
                 waiting.done.set()

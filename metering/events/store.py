@@ -21,6 +21,7 @@ import psycopg
 from psycopg.adapt import Buffer, Dumper
 from psycopg.pq import Format
 from psycopg.types.json import Jsonb
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from metering.events.judging import Lot, Special, refuse, repeat
@@ -165,9 +166,21 @@ def store(session: Session, lots: Sequence[Lot], *, now: datetime) -> None:
 
     Raises:
         CatalogueMoved: nothing was written; judge again and start a new transaction.
+        DBAPIError: the database refused or is gone; `kit.db.is_transient` tells which.
     """
     connection = session.connection().connection.driver_connection
     assert isinstance(connection, psycopg.Connection)
+    try:
+        _store(connection, lots, now=now)
+    except psycopg.Error as error:
+        gone = connection.closed
+        if gone:
+            session.invalidate()
+        # As SQLAlchemy would have raised it, so that whoever retries knows it.
+        raise DBAPIError("ingest", None, error, connection_invalidated=gone) from error
+
+
+def _store(connection: psycopg.Connection[Any], lots: Sequence[Lot], *, now: datetime) -> None:
     teach(connection)
     batches: dict[int, _Batch] = {}
     for lot in lots:

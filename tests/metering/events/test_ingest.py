@@ -1,5 +1,6 @@
 """Ingest: every event has one fate, is counted once, and costs no other event anything."""
 
+import json
 import threading
 from datetime import date, timedelta
 from decimal import Decimal
@@ -7,7 +8,10 @@ from typing import Any
 
 import pytest
 from sqlalchemy import func, select
+from sqlalchemy.exc import DBAPIError
 
+from metering.events import store
+from metering.events.decoding import BATCH_TYPE, BodyUnreadable, decode
 from metering.events.model import CONFLICT, DUPLICATE, REJECTED
 from metering.events.tables import (
     IngestBatchRow,
@@ -354,3 +358,59 @@ def test_an_old_event_can_no_longer_be_withdrawn(service: make.Service, database
     )
     receipt = much_later.post(withdrawal(2, event(1)), now=later)
     assert fates(receipt) == [(0, REJECTED, "time-too-old")]
+
+
+def test_a_connection_that_is_lost_on_the_way_is_tried_again(
+    service: make.Service, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service.post(event(1))
+    write, cut = store._store_batches, []
+
+    def cut_first(cursor: Any, *arguments: Any, **named: Any) -> None:
+        if not cut:
+            cut.append(cursor.connection.info.backend_pid)
+            with database.transaction() as other:
+                other.execute(select(func.pg_terminate_backend(cut[0])))
+        write(cursor, *arguments, **named)
+
+    monkeypatch.setattr(store, "_store_batches", cut_first)
+    assert service.post(event(2), event(1)).accepted == 1
+    assert len(cut) == 1
+    assert len(stored(database)) == 4
+
+
+def test_one_request_that_the_database_refuses_costs_no_other(
+    service: make.Service, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service.post(event(1))
+    insert, entered = store._insert_events, threading.Barrier(2, timeout=30)
+
+    def refuse_five(cursor: Any, chosen: Any, *arguments: Any, **named: Any) -> None:
+        if any("5" in lot.ids[-1][-1] for lot, _ in chosen):
+            cursor.execute("SELECT 1 / 0")
+        insert(cursor, chosen, *arguments, **named)
+
+    monkeypatch.setattr(store, "_insert_events", refuse_five)
+    answers: dict[int, Any] = {}
+
+    def post(number: int) -> None:
+        entered.wait()
+        try:
+            answers[number] = service.post(event(number)).accepted
+        except DBAPIError as error:
+            answers[number] = type(error.orig).__name__
+
+    threads = [threading.Thread(target=post, args=(number,)) for number in (5, 6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert answers == {5: "DivisionByZero", 6: 1}
+
+
+def test_half_a_surrogate_pair_is_refused_or_unreadable_and_never_our_fault(
+    service: make.Service,
+) -> None:
+    body = json.dumps([event(1, data={"modality": "\ud800"}), event(2, id="\udfff")]).encode()
+    with pytest.raises(BodyUnreadable):
+        decode(body, media_type=BATCH_TYPE, headers={})
