@@ -12,10 +12,13 @@ from functools import partial
 from sqlalchemy.orm import Session
 
 from billing.access import operations as access
+from billing.accruals import operations as accruals
+from billing.budgets import operations as budgets
 from billing.charges import operations as charges
 from billing.documents.render import DOCUMENTS, render_all
 from billing.documents.usage import usage_rows
 from billing.documents.usage_csv import UsageRow
+from billing.forecasts import operations as forecasts
 from billing.invoices import operations as invoices
 from billing.invoices import queries as invoice_queries
 from billing.invoices.model import Invoice
@@ -201,6 +204,31 @@ def reconcile(database: Database, *, now: datetime) -> Mapping[str, int]:
     return counts
 
 
+def forecast(database: Database, *, now: datetime) -> Mapping[str, int]:
+    """Foretell the present month on charges that are up to date."""
+    rate_month_to_date(database, now=now)
+    with database.transaction() as session:
+        return {"accounts": forecasts.make_forecasts(session, now=now)}
+
+
+def warn_of_budgets(database: Database, *, now: datetime) -> Mapping[str, int]:
+    """Warn of each share that a budget has newly reached."""
+    with database.transaction() as session:
+        return {"warnings": budgets.warn(session, now=now)}
+
+
+def take_accruals(database: Database, *, now: datetime) -> Mapping[str, int]:
+    """Keep last month's accruals, once, from its first working day on."""
+    with database.snapshot() as session:
+        month = accruals.due(session, now=now)
+    if month is None:
+        return {"rows": 0}
+    runs.rate_open_months(database, last=month, now=now)
+    with database.transaction() as session:
+        rows = accruals.take_accruals(session, month=month, principal="job:take-accruals", now=now)
+    return {"rows": rows or 0}
+
+
 JOBS: tuple[Job, ...] = (
     Job(
         "rate-month-to-date",
@@ -249,6 +277,24 @@ JOBS: tuple[Job, ...] = (
         "Checks that usage is conserved and that every issued document is as it was sealed.",
         reconcile,
         at=time(4, 40),
+    ),
+    Job(
+        "forecast",
+        "Foretells what this month comes to for every account.",
+        forecast,
+        at=time(5, 10),
+    ),
+    Job(
+        "warn-of-budgets",
+        "Warns accounts of budgets that are reached.",
+        warn_of_budgets,
+        every=timedelta(hours=1),
+    ),
+    Job(
+        "take-accruals",
+        "Keeps what is not invoiced at the month's end, on the first working day after it.",
+        take_accruals,
+        at=time(5, 40),
     ),
     Job(
         "simulate",

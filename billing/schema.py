@@ -5,7 +5,10 @@ Importing this module fills `metering.kit.columns.Base.metadata`.
 
 from billing.access import tables as access
 from billing.accounts import tables as accounts
+from billing.accruals import tables as accruals
+from billing.budgets import tables as budgets
 from billing.charges import tables as charges
+from billing.forecasts import tables as forecasts
 from billing.invoices import tables as invoices
 from billing.ledger import tables as ledger
 from billing.notifications import tables as notifications
@@ -35,8 +38,11 @@ TABLE_MODULES = (
     tariffs,
     charges,
     simulations,
+    forecasts,
+    budgets,
     runs,
     invoices,
+    accruals,
     ledger,
     payments,
     bank,

@@ -22,7 +22,10 @@ TREES = {
 # Where a penny or a quantity may stand. Seconds and pixels elsewhere may be floats.
 EXACT = (
     "billing/accounts/",
+    "billing/accruals/",
+    "billing/budgets/",
     "billing/charges/",
+    "billing/forecasts/",
     "billing/invoices/",
     "billing/money.py",
     "billing/rating/",

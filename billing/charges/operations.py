@@ -115,7 +115,7 @@ def _pass(session: Session, *, month: Month, now: datetime, everyone: bool) -> _
     agreements = {
         code: found for code, found in inputs.agreements.items() if wanted is None or code in wanted
     }
-    result, faults = _rate(inputs, agreements, usage)
+    result, faults = rate_inputs(inputs, agreements, usage)
     written = writing.write_result(
         session,
         inputs=inputs,
@@ -176,7 +176,7 @@ def refresh_true_ups(session: Session, *, month: Month) -> int:
     inputs = load_inputs(session, month=month)
     if not inputs.is_frozen:
         return 0
-    result, _ = _rate(inputs, inputs.agreements, load_usage(session, inputs=inputs))
+    result, _ = rate_inputs(inputs, inputs.agreements, load_usage(session, inputs=inputs))
     return writing.write_true_ups(session, inputs=inputs, result=result)
 
 
@@ -217,10 +217,16 @@ def _pools_known(inputs: MonthInputs) -> bool:
     )
 
 
-def _rate(
+def rate_inputs(
     inputs: MonthInputs, agreements: Mapping[str, list[Agreement]], usage: list[Usage]
 ) -> tuple[RatingResult, dict[str, str]]:
-    """Rate; where that fails, find whose contradictions make it fail and rate the rest."""
+    """Rate usage, real or supposed, on a month's agreements and versions.
+
+    Where that fails, find whose contradictions make it fail and rate the rest.
+
+    Returns:
+        What rating says, and by ODS code why an account could not be rated.
+    """
     faults = {code: why for code, why in inputs.terms_faults.items() if code in agreements}
     good = {code: found for code, found in agreements.items() if code not in faults}
     try:

@@ -115,3 +115,23 @@ def sums_by_month(
         .group_by(ChargeRow.month)
     )
     return {Month.of_day(month): amount for month, amount in rows}
+
+
+def sums_by_account(session: Session, *, month: Month) -> dict[str, dict[tuple[str, str], Decimal]]:
+    """Return pounds charged in a month by ODS code, and there by tariff code and meter."""
+    rows = session.execute(
+        select(
+            OrganisationRow.ods_code,
+            ChargeRow.tariff_code,
+            ChargeRow.meter,
+            func.sum(ChargeRow.amount),
+        )
+        .join(AccountRow, AccountRow.id == ChargeRow.account_id)
+        .join(OrganisationRow, OrganisationRow.id == AccountRow.organisation_id)
+        .where(ChargeRow.month == month.first_day)
+        .group_by(OrganisationRow.ods_code, ChargeRow.tariff_code, ChargeRow.meter)
+    )
+    found: dict[str, dict[tuple[str, str], Decimal]] = {}
+    for code, tariff, meter, amount in rows:
+        found.setdefault(code, {})[tariff, meter] = amount
+    return found

@@ -177,3 +177,32 @@ def _rounded(exact: Fraction) -> Decimal:
     with localcontext() as context:
         context.prec = 60
         return Decimal(units).scaleb(-PLACES)
+
+
+WEEKS = 4
+PROFILE_WEEKS = 8
+
+
+class Recent(NamedTuple):
+    """What an organisation used of a meter in the weeks before a London day.
+
+    Attributes:
+        dimensions: pairs sorted by name.
+        hour: London clock hour, None where the meter is kept by the day.
+        weeks: the last `WEEKS` weeks of seven days each, oldest first.
+        today: what is in on the day itself.
+        adds_up: whether use on one day comes on top of the other days'; the month's figure of
+            a `max`, `min`, `latest` or `unique` meter does not grow day by day.
+        this_month: before the day itself.
+        last_month: all of it.
+    """
+
+    ods_code: str
+    meter: str
+    dimensions: tuple[tuple[str, str], ...]
+    hour: int | None
+    weeks: tuple[Decimal, ...]
+    today: Decimal
+    adds_up: bool
+    this_month: Decimal
+    last_month: Decimal

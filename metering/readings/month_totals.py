@@ -53,7 +53,7 @@ def month_totals(
         meters: codes of meters, all where None.
         until: only London days before this one; the whole month where None.
     """
-    dimension_sets = _dimension_sets(session)
+    sets = dimension_sets(session)
     only = "" if organisation_ids is None else "AND r.subject_id = ANY(:organisations)"
     if meters is not None:
         only += " AND m.code = ANY(:meters)"
@@ -85,7 +85,7 @@ def month_totals(
             meter,
             quantity,
             day,
-            dimension_sets[dimension_set],
+            sets[dimension_set],
             None if hour == WHOLE_DAY else hour,
         )
 
@@ -129,7 +129,8 @@ def months_with_readings(session: Session, *, first: Month, last: Month) -> list
     return found
 
 
-def _dimension_sets(session: Session) -> dict[int, Dimensions]:
+def dimension_sets(session: Session) -> dict[int, Dimensions]:
+    """Return every dimension set by its small number, pairs sorted by name."""
     rows = session.execute(text("SELECT id, dimensions FROM dimension_sets"))
     return {
         number: tuple(sorted((name, str(value)) for name, value in dimensions.items()))

@@ -1,0 +1,1 @@
+"""What an account means to spend, and a warning before it has."""

@@ -1,0 +1,170 @@
+"""Reads of budgets: what is set, and how it stands."""
+
+from collections.abc import Collection, Iterable, Sequence
+from datetime import date
+from decimal import Decimal
+
+from sqlalchemy import case, func, select
+from sqlalchemy.orm import Session
+
+from billing.budgets.model import Part, Span, Standing, standing
+from billing.budgets.tables import BudgetRow, BudgetWarningRow, CostCentreRow
+from billing.charges.tables import ChargeRow
+from billing.forecasts import queries as forecasts
+from billing.forecasts.model import read_parts
+from billing.money import NOUGHT
+from metering.kit.errors import NotFound
+from metering.periods import Month, financial_year_start
+
+
+class BudgetUnknown(NotFound):
+    """The account has no such budget in force."""
+
+    code = "budget-unknown"
+    title = "No such budget"
+
+
+def budget(session: Session, *, account_id: str, budget_id: str) -> BudgetRow:
+    """Return a budget of the account that has not ended.
+
+    Raises:
+        BudgetUnknown: see the class.
+    """
+    row = session.get(BudgetRow, (account_id, budget_id))
+    if row is None or row.ended_at is not None:
+        raise BudgetUnknown(f"The account has no budget {budget_id}.")
+    return row
+
+
+def budgets(session: Session, *, account_id: str | None = None) -> Sequence[BudgetRow]:
+    """Return the budgets in force, of one account or of all."""
+    statement = (
+        select(BudgetRow)
+        .where(BudgetRow.ended_at.is_(None))
+        .order_by(BudgetRow.account_id, BudgetRow.per, BudgetRow.set_at, BudgetRow.id)
+    )
+    if account_id is not None:
+        statement = statement.where(BudgetRow.account_id == account_id)
+    return session.scalars(statement).all()
+
+
+def cost_centres(session: Session, *, account_id: str) -> Sequence[CostCentreRow]:
+    """Return which cost centre bears which service or meter."""
+    return session.scalars(
+        select(CostCentreRow)
+        .where(CostCentreRow.account_id == account_id)
+        .order_by(CostCentreRow.tariff_code, CostCentreRow.meter)
+    ).all()
+
+
+def warnings(session: Session, *, account_id: str) -> Sequence[BudgetWarningRow]:
+    """Return the warnings given to an account, latest first."""
+    return session.scalars(
+        select(BudgetWarningRow)
+        .where(BudgetWarningRow.account_id == account_id)
+        .order_by(BudgetWarningRow.warned_at.desc(), BudgetWarningRow.share_percent.desc())
+    ).all()
+
+
+def standings(session: Session, *, today: date, account_id: str) -> list[Standing]:
+    """Return how an account's budgets stand on a London day, ready to show."""
+    return [found for _, found in all_standings(session, today=today, account_ids=[account_id])]
+
+
+def all_standings(
+    session: Session, *, today: date, account_ids: Collection[str] | None = None
+) -> list[tuple[str, Standing]]:
+    """Return account id and standing of every budget in force, or of some accounts'."""
+    rows = [row for row in budgets(session) if account_ids is None or row.account_id in account_ids]
+    ids = {row.account_id for row in rows}
+    if not ids:
+        return []
+    month = Month.of_day(today)
+    parts = _parts(session, month, ids)
+    centres: dict[str, list[CostCentreRow]] = {}
+    for centre in session.scalars(select(CostCentreRow).where(CostCentreRow.account_id.in_(ids))):
+        centres.setdefault(centre.account_id, []).append(centre)
+    found = []
+    for row in rows:
+        span = Span(per=row.per, month=month)
+        mine = parts.get(row.account_id, [])
+        if row.tariff_code is not None:
+            mine = [part for part in mine if part.service == row.tariff_code]
+        elif row.cost_centre is not None:
+            borne = centres.get(row.account_id, [])
+            mine = [part for part in mine if bearer(part, borne) == row.cost_centre]
+        if row.per == "month":
+            mine = [
+                Part(
+                    service=part.service,
+                    meter=part.meter,
+                    before=NOUGHT,
+                    to_date=part.to_date,
+                    expected=part.expected,
+                )
+                for part in mine
+            ]
+        found.append(
+            (
+                row.account_id,
+                standing(
+                    budget_id=row.id,
+                    span=span,
+                    scope=row.tariff_code or row.cost_centre,
+                    amount=row.amount,
+                    shares=row.shares,
+                    parts=mine,
+                ),
+            )
+        )
+    return found
+
+
+def bearer(part: Part, centres: Iterable[CostCentreRow]) -> str | None:
+    """Return the cost centre that bears a part: the meter's, else the service's, else none."""
+    by_meter = {row.meter: row.cost_centre for row in centres if row.tariff_code == part.service}
+    return by_meter.get(part.meter, by_meter.get(""))
+
+
+def _parts(session: Session, month: Month, ids: set[str]) -> dict[str, list[Part]]:
+    """Return by account what each service's meter came to, before this month and in it."""
+    this_month = ChargeRow.month == month.first_day
+    rows = session.execute(
+        select(
+            ChargeRow.account_id,
+            ChargeRow.tariff_code,
+            ChargeRow.meter,
+            func.sum(case((this_month, 0), else_=ChargeRow.amount)),
+            func.sum(case((this_month, ChargeRow.amount), else_=0)),
+        )
+        .where(
+            ChargeRow.account_id.in_(ids),
+            ChargeRow.month >= financial_year_start(month.financial_year).first_day,
+            ChargeRow.month <= month.first_day,
+        )
+        .group_by(ChargeRow.account_id, ChargeRow.tariff_code, ChargeRow.meter)
+    )
+    charged: dict[str, dict[tuple[str, str], tuple[Decimal, Decimal]]] = {}
+    for account_id, tariff, meter, before, to_date in rows:
+        charged.setdefault(account_id, {})[tariff, meter] = (before + NOUGHT, to_date + NOUGHT)
+    expected: dict[str, dict[tuple[str, str], Decimal]] = {}
+    for forecast in forecasts.latest_of_all(session, month=month):
+        if forecast.account_id in ids:
+            expected[forecast.account_id] = {
+                (part.service, part.meter): part.expected for part in read_parts(forecast.parts)
+            }
+    found: dict[str, list[Part]] = {}
+    for account_id in ids:
+        had, will = charged.get(account_id, {}), expected.get(account_id, {})
+        for service, meter in sorted(had.keys() | will.keys()):
+            before, to_date = had.get((service, meter), (NOUGHT, NOUGHT))
+            found.setdefault(account_id, []).append(
+                Part(
+                    service=service,
+                    meter=meter,
+                    before=before,
+                    to_date=to_date,
+                    expected=max(will.get((service, meter), NOUGHT), to_date),
+                )
+            )
+    return found

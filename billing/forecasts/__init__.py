@@ -1,0 +1,1 @@
+"""What the present month will come to, and how well that was foretold before."""

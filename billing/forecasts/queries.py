@@ -1,0 +1,39 @@
+"""Reads of forecasts."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import select
+from sqlalchemy.dialects.postgresql import distinct_on
+from sqlalchemy.orm import Session
+
+from billing.forecasts.tables import ForecastRow
+from metering.periods import Month
+
+
+def latest(session: Session, *, account_id: str, month: Month) -> ForecastRow | None:
+    """Return the last forecast of an account's month, None where none was made."""
+    return session.scalar(
+        select(ForecastRow)
+        .where(ForecastRow.account_id == account_id, ForecastRow.month == month.first_day)
+        .order_by(ForecastRow.made_on.desc())
+        .limit(1)
+    )
+
+
+def latest_of_all(session: Session, *, month: Month) -> Sequence[ForecastRow]:
+    """Return the last forecast of each account that has one for the month."""
+    return session.scalars(
+        select(ForecastRow)
+        .ext(distinct_on(ForecastRow.account_id))
+        .where(ForecastRow.month == month.first_day)
+        .order_by(ForecastRow.account_id, ForecastRow.made_on.desc())
+    ).all()
+
+
+def made(session: Session, *, account_id: str, month: Month) -> Sequence[ForecastRow]:
+    """Return every forecast of an account's month, in order of the days they were made on."""
+    return session.scalars(
+        select(ForecastRow)
+        .where(ForecastRow.account_id == account_id, ForecastRow.month == month.first_day)
+        .order_by(ForecastRow.made_on)
+    ).all()

@@ -1,0 +1,144 @@
+"""Budgets in pounds: what is spent, what is foretold, and one warning for each share."""
+
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+
+import pytest
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from billing.accounts.tables import AccountRow
+from billing.budgets import operations, queries
+from billing.budgets.model import BudgetInvalid
+from billing.budgets.tables import BudgetRow
+from billing.charges.operations import rate_charges
+from billing.forecasts.operations import make_forecasts
+from billing.notifications.tables import AnnouncementRow
+from metering.periods import Month
+from tests import make
+
+MAY, JUNE = Month(2026, 5), Month(2026, 6)
+NOW = datetime(2026, 6, 15, 6, 0, tzinfo=UTC)
+TODAY = date(2026, 6, 15)
+
+
+@pytest.fixture
+def trust(session: Session) -> AccountRow:
+    """A trust that used 10 a day, 5.00 a day, from 1 May to 14 June."""
+    make.source(session)
+    make.meter(session)
+    make.tariff(session)
+    trust = make.account(session)
+    make.agreement(session, account=trust)
+    for offset in range(45):
+        make.usage(session, quantity="10", at=date(2026, 5, 1) + timedelta(days=offset))
+    for month in (MAY, JUNE):
+        rate_charges(session, month=month, now=NOW)
+    make_forecasts(session, now=NOW)
+    return trust
+
+
+def budget(session: Session, trust: AccountRow, amount: str, **facts: object) -> BudgetRow:
+    return operations.set_budget(
+        session,
+        account_id=trust.id,
+        per=str(facts.pop("per", "month")),
+        amount=Decimal(amount),
+        principal="usr_editor",
+        now=NOW,
+        **facts,  # type: ignore[arg-type] - a maker's
+    )
+
+
+def told(session: Session) -> list[tuple[str, int, str]]:
+    rows = session.scalars(select(AnnouncementRow).order_by(AnnouncementRow.id)).all()
+    return sorted(
+        (row.facts["basis"], row.facts["threshold_percent"], row.facts["amount"]) for row in rows
+    )
+
+
+def test_a_month_half_spent_and_foretold_to_pass(session: Session, trust: AccountRow) -> None:
+    made = budget(session, trust, "130.00")
+    (found,) = queries.standings(session, today=TODAY, account_id=trust.id)
+    assert (str(found.spent), str(found.forecast), str(found.left)) == ("70.00", "150.00", "60.00")
+    assert (found.spent_percent, found.colour) == (53, "orange")
+    assert found.words == (
+        "£70.00 of £130.00 (53%) is spent in June 2026, and the forecast is £20.00 above the "
+        "budget."
+    )
+    assert operations.warn(session, now=NOW) == 2
+    assert told(session) == [("forecast", 100, "150.00"), ("spent", 50, "70.00")]
+    assert operations.warn(session, now=NOW + timedelta(hours=1)) == 0
+    assert {(w.basis, w.share_percent) for w in queries.warnings(session, account_id=trust.id)} == {
+        ("spent", 50),
+        ("forecast", 100),
+    }
+    operations.change_budget(
+        session,
+        account_id=trust.id,
+        budget_id=made.id,
+        amount=Decimal("60.00"),
+        shares=[50, 80, 100],
+        principal="usr_editor",
+        now=NOW,
+    )
+    # Two more shares at once are one message.
+    assert operations.warn(session, now=NOW + timedelta(hours=2)) == 1
+    assert told(session)[-1] == ("spent", 100, "70.00")
+
+
+def test_a_financial_year_counts_earlier_months_and_those_to_come(
+    session: Session, trust: AccountRow
+) -> None:
+    budget(session, trust, "2000.00", per="financial-year")
+    (found,) = queries.standings(session, today=TODAY, account_id=trust.id)
+    assert found.span.name == "2026/27"
+    # May's 155.00 and June's 70.00; then June's 150.00 in each of ten months.
+    assert (str(found.spent), str(found.forecast)) == ("225.00", "1655.00")
+
+
+def test_a_cost_centre_bears_what_is_assigned_to_it(session: Session, trust: AccountRow) -> None:
+    budget(session, trust, "100.00", cost_centre="RAD 1")
+    (found,) = queries.standings(session, today=TODAY, account_id=trust.id)
+    assert str(found.spent) == "0.00"
+    for meter, centre in (("", "RAD 1"), ("studies-archived", "RAD 2")):
+        operations.assign_cost_centre(
+            session,
+            account_id=trust.id,
+            tariff_code="imaging-archive",
+            meter=meter,
+            cost_centre=centre,
+            principal="usr_editor",
+            now=NOW,
+        )
+    (found,) = queries.standings(session, today=TODAY, account_id=trust.id)
+    assert str(found.spent) == "0.00"
+    operations.assign_cost_centre(
+        session,
+        account_id=trust.id,
+        tariff_code="imaging-archive",
+        meter="studies-archived",
+        cost_centre=None,
+        principal="usr_editor",
+        now=NOW,
+    )
+    (found,) = queries.standings(session, today=TODAY, account_id=trust.id)
+    assert (str(found.spent), found.scope) == ("70.00", "RAD 1")
+
+
+def test_budgets_that_cannot_be(session: Session, trust: AccountRow) -> None:
+    made = budget(session, trust, "100.00", tariff_code="imaging-archive")
+    with pytest.raises(operations.BudgetExists):
+        budget(session, trust, "90.00", tariff_code="imaging-archive")
+    with pytest.raises(BudgetInvalid):
+        budget(session, trust, "0.00")
+    with pytest.raises(BudgetInvalid):
+        budget(session, trust, "1.00", shares=[0])
+    with pytest.raises(BudgetInvalid):
+        budget(session, trust, "1.00", per="week")
+    operations.end_budget(
+        session, account_id=trust.id, budget_id=made.id, principal="usr_editor", now=NOW
+    )
+    assert queries.standings(session, today=TODAY, account_id=trust.id) == []
+    assert operations.warn(session, now=NOW) == 0
+    budget(session, trust, "90.00", tariff_code="imaging-archive")
