@@ -1,8 +1,14 @@
 """The lines of an invoice as a spreadsheet."""
 
+from decimal import ROUND_DOWN, Decimal
+
 from billing.documents.sheet import write_sheet
+from billing.invoices.composing import blended_price
 from billing.invoices.model import Invoice
 from billing.money import PENNY
+
+# As many as a tariff's own unit prices may have; the exact one is in the working.
+_BLENDED_PLACES = Decimal("1E-12")
 
 HEADER = (
     "Document",
@@ -19,6 +25,7 @@ HEADER = (
     "Unit",
     "Unit price (GBP)",
     "Price in words",
+    "Blended price (GBP)",
     "Pool saving (GBP)",
     "Net (GBP)",
     "VAT treatment",
@@ -48,6 +55,7 @@ def lines_csv(invoice: Invoice) -> bytes:
             line.unit,
             line.unit_price,
             line.price_words,
+            None if blended is None else blended.quantize(_BLENDED_PLACES, rounding=ROUND_DOWN),
             # Pounds and pence are written with both places, as text that reads as a number.
             None if line.pool_saving is None else str(line.pool_saving.quantize(PENNY)),
             str(line.net.quantize(PENNY)),
@@ -59,5 +67,6 @@ def lines_csv(invoice: Invoice) -> bytes:
             line.charge_id,
         )
         for line in invoice.lines
+        for blended in [blended_price(line.working)]
     )
     return write_sheet(HEADER, rows, for_people=True)

@@ -14,7 +14,7 @@ from typing import Any
 
 from billing.invoices.model import Line, LineKind, Treatment, split_by_treatment
 from billing.money import NOUGHT, plain, show_pounds, sum_pounds
-from billing.rating.numbers import show_exact_pounds
+from billing.rating.numbers import show_cut_pounds
 from metering.periods import Month
 
 
@@ -278,12 +278,23 @@ def line_kind(price_key: str, working: Sequence[Mapping[str, Any]]) -> LineKind:
     return LineKind.USAGE
 
 
+def blended_price(working: Sequence[Mapping[str, Any]]) -> Decimal | None:
+    """Return the blended price of a line that shares one, None where it has its own.
+
+    Pounds a unit; digits that never end are cut where the working cut them.
+    """
+    for step in working:
+        if step["step"] in {"share", "frozen"} and step.get("blended_price"):
+            return Decimal(step["blended_price"])
+    return None
+
+
 def price_words(working: Sequence[Mapping[str, Any]]) -> tuple[Decimal | None, str | None]:
     """Return the unit price where one price says it all, else how the line is priced."""
     steps = {step["step"]: step for step in working}
     shared = steps.get("share") or steps.get("frozen")
     if shared is not None:
-        price = show_exact_pounds(Decimal(shared.get("blended_price") or "0"))
+        price = show_cut_pounds(blended_price(working) or NOUGHT)
         who = "national pool" if shared["scope"] == "pool" else f"group {shared['group']}"
         return None, f"{who} price, {price} a unit"
     step = steps.get("price")

@@ -113,3 +113,12 @@ def show_exact_pounds(number: Exact) -> str:
     whole, _, rest = text.partition(".")
     sign = "−" if whole.startswith("-") else ""
     return f"{sign}£{int(whole.lstrip('-')):,}.{rest.ljust(2, '0')}" + ("…" if endless else "")
+
+
+def show_cut_pounds(number: Exact, *, places: int = 6) -> str:
+    """Write a price for people, cut after `places` places: `£0.49`, `£0.133529…`."""
+    text = exact_text(number)
+    whole, _, rest = text.partition(".")
+    sign = "−" if whole.startswith("-") else ""
+    cut = "…" if len(rest) > places else ""
+    return f"{sign}£{int(whole.lstrip('-')):,}.{rest[:places].ljust(2, '0')}{cut}"
