@@ -127,6 +127,27 @@ class Meter:
         return all(dimensions.get(name) in values for name, values in self.filter.items())
 
 
+_SIBILANTS = ("ss", "x", "z", "ch", "sh")
+
+
+def plural_of(unit: str) -> str:
+    """Return a unit as it reads with any number but one.
+
+    A symbol (`GB`, `kWh`, `%`) and what is a plural already stay as they are.
+
+    >>> [plural_of(unit) for unit in ("study", "GB", "case", "batch", "GB month", "studies")]
+    ['studies', 'GB', 'cases', 'batches', 'GB months', 'studies']
+    """
+    word = unit.split()[-1] if unit.split() else ""
+    if not word.isalpha() or not word.islower() or len(word) < 3:
+        return unit
+    if word.endswith("s") and not word.endswith("ss"):
+        return unit
+    if word.endswith("y") and word[-2] not in "aeiou":
+        return f"{unit[:-1]}ies"
+    return f"{unit}es" if word.endswith(_SIBILANTS) else f"{unit}s"
+
+
 def _are_texts(values: Any, *, none: bool) -> bool:
     if values is None:
         return none
