@@ -41,17 +41,22 @@ class Order:
     hold_when_spent: bool = False
 
 
-# What is printed when the tariff itself says that no VAT is charged.
+# What is printed when the tariff itself says that no VAT is charged, and gives no reason.
 TARIFF_REASONS = {
     "standard": "",
-    "zero": "Zero-rated supply",
-    "exempt": "Exempt supply",
-    "outside-scope": "Outside the scope of VAT",
+    "zero": "VAT Act 1994, Schedule 8",
+    "exempt": "VAT Act 1994, Schedule 9",
+    "outside-scope": "not a taxable supply",
 }
 
 
 def treatment_for(
-    treatments: Iterable[VatTreatment], *, tariff_code: str, tariff_vat: str, day: date
+    treatments: Iterable[VatTreatment],
+    *,
+    tariff_code: str,
+    tariff_vat: str,
+    day: date,
+    tariff_reason: str | None = None,
 ) -> VatTreatment:
     """Return what applies to a supply made on `day`.
 
@@ -67,7 +72,10 @@ def treatment_for(
     if found:
         return found[0]
     return VatTreatment(
-        treatment=tariff_vat, reason=TARIFF_REASONS[tariff_vat], starts_on=day, tariff_code=None
+        treatment=tariff_vat,
+        reason=tariff_reason or TARIFF_REASONS[tariff_vat],
+        starts_on=day,
+        tariff_code=None,
     )
 
 

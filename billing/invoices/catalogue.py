@@ -16,6 +16,7 @@ from billing.rating.vat import vat_rate_percent
 from billing.tariffs import queries as tariffs
 from billing.tariffs.tables import TariffVersionRow
 from metering.meters import queries as meters
+from metering.meters.model import plural_of
 from metering.periods import Month
 
 
@@ -30,11 +31,12 @@ class MeterWords:
 
 @dataclass(frozen=True, kw_only=True)
 class Catalogue:
-    """Names by code, and contracted-out-services headings by version id."""
+    """Names by code; contracted-out-services headings and VAT reasons by version id."""
 
     services: dict[str, str]
     meters: dict[str, MeterWords]
     headings: dict[str, str | None]
+    vat_reasons: dict[str, str | None]
 
     def charged(self, charge: ChargeRow, *, treatments: list[VatTreatment]) -> Charged:
         """Return a charge with the line that would print it."""
@@ -43,7 +45,11 @@ class Catalogue:
         # section 88: where a rate changes, tax may follow the time of actual supply).
         last_day = charge.end_on - timedelta(days=1)
         vat = treatment_for(
-            treatments, tariff_code=charge.tariff_code, tariff_vat=charge.vat, day=last_day
+            treatments,
+            tariff_code=charge.tariff_code,
+            tariff_vat=charge.vat,
+            tariff_reason=self.vat_reasons.get(charge.version_id),
+            day=last_day,
         )
         kind = line_kind(charge.price_key, charge.working)
         unit_price, words = price_words(charge.working)
@@ -52,6 +58,7 @@ class Catalogue:
         if charge.alone_amount is not None and charge.scope != "own":
             saving = max(charge.alone_amount - charge.amount, NOUGHT)
         labels = {} if meter is None else meter.dimensions
+        unit = "" if meter is None else charge.unit or meter.unit
         line = Line(
             number=1,
             kind=kind,
@@ -63,7 +70,7 @@ class Catalogue:
                 for name, value in sorted(charge.dimensions.items())
             ),
             quantity=charge.quantity if counted or charge.quantity else None,
-            unit=(charge.unit or meter.unit) if meter is not None else "",
+            unit=unit if charge.quantity == 1 else plural_of(unit),
             unit_price=unit_price,
             price_words=words,
             pool_saving=saving,
@@ -97,7 +104,7 @@ def key_of(charge: ChargeRow) -> Key:
 
 def load_catalogue(session: Session) -> Catalogue:
     """Read the words once; they are few."""
-    contents = session.execute(select(TariffVersionRow.id, TariffVersionRow.content))
+    contents = session.execute(select(TariffVersionRow.id, TariffVersionRow.content)).all()
     return Catalogue(
         services={row.code: row.name for row in tariffs.tariffs(session)},
         meters={
@@ -105,6 +112,7 @@ def load_catalogue(session: Session) -> Catalogue:
             for row in meters.every(session)
         },
         headings={version_id: content.get("cos_heading") for version_id, content in contents},
+        vat_reasons={version_id: content.get("vat_reason") for version_id, content in contents},
     )
 
 

@@ -36,6 +36,11 @@ def diff_tariffs(old: Tariff, new: Tariff) -> tuple[str, ...]:
         )
     if old.vat != new.vat:
         said.append(f"VAT: {old.vat} becomes {new.vat}.")
+    if old.vat_reason != new.vat_reason:
+        said.append(
+            f"Reason why no VAT is charged: {old.vat_reason or 'none given'} becomes "
+            f"{new.vat_reason or 'none given'}."
+        )
     if old.cos_heading != new.cos_heading:
         said.append(
             f"Contracted-out-services heading: {old.cos_heading or 'none'} becomes "

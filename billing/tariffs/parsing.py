@@ -25,7 +25,17 @@ from metering.kit.errors import FieldError, Invalid
 
 _PRICE_FIELDS = frozenset(field.name for field in fields_of(Price))
 _TARIFF_FIELDS = frozenset(
-    ["tariff", "version", "name", "effective_from", "vat", "cos_heading", "bands", "prices"]
+    [
+        "tariff",
+        "version",
+        "name",
+        "effective_from",
+        "vat",
+        "vat_reason",
+        "cos_heading",
+        "bands",
+        "prices",
+    ]
 )
 _MODEL_FIELDS: dict[str, tuple[str, ...]] = {
     "per-unit": ("unit_price",),
@@ -103,7 +113,10 @@ class _Reader(Fields):
         name = self.text(fields, "name", "", required=False)
         if code is None or version is None or effective_from is None or vat is None:
             return None
-        return Tariff(code, version, effective_from, vat, prices, bands, heading, name)
+        reason = self.text(fields, "vat_reason", "", required=False)
+        if reason is not None and vat == "standard":
+            self.fault("/vat_reason", "not-for-vat", "A reason says why no VAT is charged.")
+        return Tariff(code, version, effective_from, vat, prices, bands, heading, name, reason)
 
     def bands(self, found: object) -> tuple[Band, ...]:
         """Read the bands by name."""

@@ -125,6 +125,7 @@ class Tariff:
     bands: tuple[Band, ...] = ()
     cos_heading: str | None = None
     name: str | None = None
+    vat_reason: str | None = None
 
     @cached_property
     def band_slots(self) -> dict[str, frozenset[int]]:
@@ -201,6 +202,8 @@ def to_document(tariff: Tariff) -> dict[str, object]:
         document["name"] = tariff.name
     document["effective_from"] = tariff.effective_from.isoformat()
     document["vat"] = tariff.vat
+    if tariff.vat_reason is not None:
+        document["vat_reason"] = tariff.vat_reason
     if tariff.cos_heading is not None:
         document["cos_heading"] = tariff.cos_heading
     if tariff.bands:
