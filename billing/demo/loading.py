@@ -7,7 +7,9 @@ import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from decimal import Decimal
 from typing import Any
+from zlib import crc32
 
 from sqlalchemy.orm import Session
 
@@ -30,6 +32,9 @@ from metering.sources import operations as sources
 
 ANALYST = "demo:analyst"
 APPROVER = "demo:approver"
+
+NHS_DIVISION = "supply between members of the NHS divisional VAT registration"
+"""Why no VAT is charged between them (VAT Act 1994, section 46)."""
 
 NO_POSTCODE = "ZZ99 3CZ"
 """The Organisation Data Service's pseudo-postcode for "England, not otherwise stated"."""
@@ -133,6 +138,7 @@ def open_account(
         return account_queries.payer_by_ods_code(session, ods_code=body.ods_code).account.id
     except AccountUnknown:
         pass
+    in_division = _one_in(5, body)
     account = accounts.open_account(
         session,
         organisation=body.ods_code,
@@ -141,9 +147,34 @@ def open_account(
         address=["Finance department"],
         postcode=body.postcode or NO_POSTCODE,
         email=f"finance@{body.ods_code.lower()}.nhs.example",
+        in_nhs_vat_division=in_division,
         principal=ANALYST,
         now=now,
     )
+    year = financial_year_start(month.financial_year)
+    if in_division:
+        accounts.set_vat_treatment(
+            session,
+            account_id=account.id,
+            treatment="outside-scope",
+            reason=NHS_DIVISION,
+            starts_on=year.first_day,
+            principal=ANALYST,
+            now=now,
+        )
+    if not _one_in(8, body):
+        # Most orders are ample; one in a dozen will not last the year.
+        small = _one_in(12, body)
+        accounts.add_purchase_order(
+            session,
+            account_id=account.id,
+            number=f"PO-{body.ods_code}-{year.first_day:%y}{year.shift(12).first_day:%y}",
+            starts_on=year.first_day,
+            ends_on=year.shift(12).first_day,
+            value=Decimal("150000.00") if small else Decimal("9000000.00"),
+            principal=ANALYST,
+            now=now,
+        )
     for service in services:
         if is_used_by(service, body):
             starts_on = date.fromisoformat(tariff_document(service, month=month)["effective_from"])
@@ -156,6 +187,11 @@ def open_account(
                 now=now,
             )
     return account.id
+
+
+def _one_in(count: int, body: Body) -> bool:
+    """Say whether a trust is among about one in `count`; always the same ones."""
+    return crc32(f"{count} {body.ods_code}".encode()) % count == 0
 
 
 @dataclass(frozen=True)

@@ -193,7 +193,7 @@ def _facts(invoice: Invoice) -> list[list[str]]:
         ]
     else:
         facts.append(["Payment due", show_date(invoice.due_on)])
-    facts.append(["Account", printable(invoice.account_id)])
+    facts.append(["Customer (ODS code)", printable(invoice.buyer.ods_code)])
     return facts
 
 

@@ -1,9 +1,12 @@
 """Month ends as a trust's finance team would tell them, in pounds and pence."""
 
+import csv
+import io
 from datetime import date, datetime
 from decimal import Decimal
 
 from billing.accounts import operations as accounts
+from billing.documents.lines_csv import lines_csv
 from metering.kit.db import Database
 from metering.periods import Month
 from tests import make
@@ -293,3 +296,47 @@ def test_a_financial_year_that_has_a_29_february(database: Database) -> None:
     trusts(database, "RRK", starts_on=date(2028, 2, 29))
     (invoice,) = month_end(database, february)["RRK"]
     assert amounts(invoice) == ("1.00", "0.20", "1.20")
+
+
+def test_units_are_many_unless_the_quantity_is_one(database: Database) -> None:
+    with database.transaction() as session:
+        make.source(session)
+        make.meter(session, unit="study")
+        make.tariff(session)
+    trusts(database, "RA1", "RA2")
+    uses(database, "RA1", "1")
+    uses(database, "RA2", "2")
+    invoices = month_end(database, APRIL)
+    assert [invoices[code][0].lines[0].unit for code in ("RA1", "RA2")] == ["study", "studies"]
+
+
+def test_a_blended_price_that_never_ends_is_printed_in_six_places(database: Database) -> None:
+    service(
+        database,
+        make.price(
+            model="graduated",
+            scope="pool",
+            tiers=[
+                {"up_to": "1", "unit_price": "1.00"},
+                {"up_to": None, "unit_price": "0.50"},
+            ],
+        ),
+    )
+    trusts(database, "RA1", "RA2")
+    uses(database, "RA1", "1")
+    uses(database, "RA2", "2")
+    (invoice,) = month_end(database, APRIL)["RA2"]
+    assert invoice.lines[0].price_words == "national pool price, £0.666666… a unit"
+    (row,) = csv.DictReader(io.StringIO(lines_csv(invoice).decode("utf-8-sig")))
+    assert row["Blended price (GBP)"] == "0.666666666666"
+
+
+def test_an_exempt_supply_says_by_what_provision(database: Database) -> None:
+    service(database, vat="exempt", vat_reason="VAT Act 1994, Schedule 9, Group 7")
+    trusts(database, "RRK")
+    uses(database, "RRK", "10")
+    (invoice,) = month_end(database, APRIL)["RRK"]
+    assert [summary.reason for summary in invoice.vat_summaries] == [
+        "VAT Act 1994, Schedule 9, Group 7"
+    ]
+    assert amounts(invoice) == ("5.00", "0.00", "5.00")
