@@ -19,6 +19,7 @@ from billing.charges import operations as charging
 from billing.invoices import queries as invoices
 from billing.invoices.credit_notes import credit_invoice
 from metering.kit.db import Database
+from metering.sources.queries import by_code
 from tests import databases, make, web
 from tests.scenarios import story
 
@@ -55,6 +56,7 @@ class Shown:
     invoice_ids: dict[str, str]
     numbers: dict[str, str]
     credit_note_id: str
+    database: Database
     browsers: dict[tuple[Grant, ...], FlaskClient] = field(default_factory=dict)
 
     def browser(self, *grants: Grant) -> FlaskClient:
@@ -63,6 +65,10 @@ class Shown:
             email = f"person{len(self.browsers)}@example.nhs.uk"
             self.browsers[grants] = web.signed_in(self.app, grants, email=email)
         return self.browsers[grants]
+
+    def source_id(self, session: Session) -> int:
+        """Return the id of the archive as a source, for its owner's role."""
+        return by_code(session, code="imaging-archive").id
 
     def finance(self, code: str = ODS, role: Role = Role.FINANCE_VIEWER) -> FlaskClient:
         """Return a browser of a trust's finance team."""
@@ -153,5 +159,6 @@ def shown(server_url: str, template_name: str, folder: Path) -> Iterator[Shown]:
             {code: ids[account_id] for code, account_id in account_ids.items()},
             {code: numbers[account_id] for code, account_id in account_ids.items()},
             credit_note.id,
+            database,
         )
         database.dispose()

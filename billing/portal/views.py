@@ -7,7 +7,13 @@ from flask import Flask, Response, render_template, request, url_for
 from billing.access.guards import current_principal
 from billing.access.model import Permission
 from billing.listing import Cell, Column, Listing, read_asked
-from billing.portal import invoice_views, overview_views, statement_views, usage_views
+from billing.portal import (
+    invoice_views,
+    overview_views,
+    price_views,
+    statement_views,
+    usage_views,
+)
 from billing.portal.account import address_in_account
 from billing.portal.account_queries import account_choices
 from billing.portal.blueprint import blueprint
@@ -21,6 +27,7 @@ _SECTIONS = (
     ("Usage", "portal.usage"),
     ("Invoices", "portal.invoices"),
     ("Statement", "portal.statement"),
+    ("Prices", "portal.prices"),
 )
 
 
@@ -91,6 +98,7 @@ __all__ = [
     "blueprint",
     "invoice_views",
     "overview_views",
+    "price_views",
     "register",
     "statement_views",
     "usage_views",

@@ -36,8 +36,8 @@ def show_size(octets: int) -> str:
     return f"{tenths // 10}.{tenths % 10} MB"
 
 
-def show_treatment(treatment: str, rate_percent: Decimal) -> str:
-    """Write a VAT treatment with its rate: `Standard rate, 20%`."""
+def show_treatment(treatment: str, rate_percent: Decimal | None) -> str:
+    """Write a VAT treatment with its rate, where that is known: `Standard rate, 20%`."""
     rate = f", {show_number(rate_percent)}%" if rate_percent else ""
     return f"{_TREATMENTS.get(treatment, treatment)}{rate}"
 

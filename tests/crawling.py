@@ -1,0 +1,49 @@
+"""A crawler of our own pages: follows every link that whoever is signed in is shown."""
+
+import html
+import re
+from collections import Counter, deque
+from collections.abc import Iterable
+from urllib.parse import parse_qs, urldefrag, urlsplit
+
+from flask.testing import FlaskClient
+
+_HREF = re.compile(r'<a [^>]*?href="([^"]+)"')
+# A path is tried with so many queries of the same shape; sorting and paging never end.
+_ALIKE = 2
+
+
+def crawl(client: FlaskClient, starts: Iterable[str], *, most: int = 400) -> dict[str, str]:
+    """Return the text of every page that is linked from `starts`, by address.
+
+    Fails on the first link that leads to anything but a page, a file or a redirect.
+    """
+    waiting = deque((start, "the start") for start in starts)
+    tried: Counter[str] = Counter()
+    found: dict[str, str] = {}
+    while waiting:
+        address, origin = waiting.popleft()
+        parts = urlsplit(address)
+        shape = f"{parts.path}?{'&'.join(sorted(parse_qs(parts.query)))}"
+        if address in found or tried[shape] >= _ALIKE:
+            continue
+        tried[shape] += 1
+        answer = client.get(address)
+        assert answer.status_code in {200, 303}, f"{origin} leads to {address}: {answer.status}"
+        if answer.status_code == 303:
+            waiting.append((answer.location, address))
+            found[address] = ""
+            continue
+        is_page = answer.mimetype == "text/html"
+        readable = is_page or answer.mimetype in {"text/csv", "application/xml"}
+        found[address] = answer.text if readable else ""
+        assert len(found) <= most, f"more than {most} pages; is a link making new ones for ever?"
+        if not is_page:
+            continue
+        for raw in _HREF.findall(answer.text):
+            href, _ = urldefrag(html.unescape(raw))
+            if href.startswith("?"):
+                href = parts.path + href
+            if href.startswith("/") and not href.startswith("/static/"):
+                waiting.append((href, address))
+    return found
