@@ -32,6 +32,7 @@ COMMANDS: Mapping[str, str] = {
     "tariff": "billing.cli.tariffs:tariff",
     "estimate": "billing.cli.tariffs:estimate",
     "bill-run": "billing.cli.runs:bill_run",
+    "payments": "billing.cli.payments:payments",
     "reconcile": "billing.cli.checks:reconcile",
     "verify": "billing.cli.checks:verify",
 }
