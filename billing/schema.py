@@ -8,6 +8,7 @@ from billing.accounts import tables as accounts
 from billing.accruals import tables as accruals
 from billing.budgets import tables as budgets
 from billing.charges import tables as charges
+from billing.disputes import tables as disputes
 from billing.forecasts import tables as forecasts
 from billing.invoices import tables as invoices
 from billing.ledger import tables as ledger
@@ -42,6 +43,7 @@ TABLE_MODULES = (
     budgets,
     runs,
     invoices,
+    disputes,
     accruals,
     ledger,
     payments,

@@ -68,6 +68,20 @@ def working_day(month: Month, number: int) -> date:
         day += _DAY
 
 
+def working_days_after(day: date, count: int) -> date:
+    """Return the London date that is `count` working days after `day`.
+
+    >>> working_days_after(date(2026, 12, 23), 2)
+    datetime.date(2026, 12, 29)
+    """
+    if count < 1:
+        raise ValueError("working days are counted from 1")
+    while count:
+        day += _DAY
+        count -= is_working_day(day)
+    return day
+
+
 def weekday_as_used(day: date) -> int:
     """Return Monday 0 to Sunday 6, a bank holiday counting as a Sunday."""
     return 6 if day in bank_holidays(day.year) else day.weekday()
