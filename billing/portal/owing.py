@@ -7,6 +7,7 @@ from decimal import Decimal
 
 from sqlalchemy.orm import Session
 
+from billing.disputes.queries import disputed_amounts
 from billing.ledger import queries as ledger
 from billing.money import sum_pounds
 from billing.payments.debt import BUCKETS, OpenDebt, open_debts
@@ -66,6 +67,6 @@ class Owing:
 def owing(session: Session, *, account_id: str, today: date) -> Owing:
     """Return what the account owes at the end of a London date."""
     return Owing(
-        open_debts(session, on=today, account_id=account_id),
+        open_debts(session, on=today, account_id=account_id, disputed=disputed_amounts),
         ledger.account_balance(session, account_id=account_id, before=today + timedelta(days=1)),
     )

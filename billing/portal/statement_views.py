@@ -6,6 +6,7 @@ from decimal import Decimal
 from flask import Response, render_template, request, url_for
 from sqlalchemy.orm import Session
 
+from billing.disputes.queries import disputed_amounts
 from billing.documents.sheet import write_sheet
 from billing.listing import read_asked
 from billing.payments.statements import AccountStatement, statement_of_account
@@ -32,6 +33,7 @@ def _statement(session: Session, account: OpenAccount, year: int, today: date) -
         account_id=account.id,
         first_day=start.first_day,
         end_day=min(start.shift(12).first_day, today + timedelta(days=1)),
+        disputed=disputed_amounts,
     )
 
 
