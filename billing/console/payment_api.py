@@ -28,6 +28,7 @@ from billing.payments.bank.camt import read_camt
 from billing.payments.bank.csv_file import PLAIN, CsvMapping, read_csv_statement
 from billing.payments.bank.lines import BankLineUnknown
 from billing.payments.bank.matching import Suggestion
+from billing.payments.bank.model import Statement
 from billing.payments.bank.queries import Unmatched
 from billing.payments.jobs import disputed_amounts
 from metering.kit.guards import guard_blueprint, guarded
@@ -88,7 +89,9 @@ def post_statement() -> Json:
     content = said["content"].encode()
     if said["format"] == "csv":
         mapping = CsvMapping.read(said["columns"]) if said["columns"] else PLAIN
-        read = (read_csv_statement(content, bank_account=said["bank_account"], mapping=mapping),)
+        read: tuple[Statement, ...] = (
+            read_csv_statement(content, bank_account=said["bank_account"], mapping=mapping),
+        )
     else:
         read = read_camt(content)
     made = []
