@@ -12,6 +12,7 @@ from billing.access import user_views
 from billing.access import views as access
 from billing.access.model import ABSOLUTE_LIMIT, ClaimNames, Role
 from billing.access.oidc import Provider, register_oidc
+from billing.api import views as api
 from billing.console import payment_api
 from billing.console import views as console
 from billing.help import views as help_pages
@@ -95,6 +96,7 @@ def create_app(settings: Settings, database: Database, *, clock: Clock = kit_clo
     webhooks.register(app, gateway=gateway_of(settings))
     payment_api.register(app)
     register_metering(app, settings)
+    api.register(app)
     register_problems(app, page=problem_page)
     return app
 

@@ -1,6 +1,6 @@
 """Reads of accruals: as they stand, and as they were taken."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from typing import NamedTuple
@@ -99,3 +99,15 @@ def taken(session: Session, *, month: Month, account_id: str | None = None) -> S
     if account_id is not None:
         statement = statement.where(AccrualRow.account_id == account_id)
     return [Accrual(*row) for row in session.execute(statement)]
+
+
+def csv_rows(rows: Iterable[Accrual]) -> Iterator[Sequence[str]]:
+    """Yield the cells under `CSV_HEADER`."""
+    for row in rows:
+        yield (
+            row.ods_code,
+            row.name,
+            row.tariff_code,
+            str(Month.of_day(row.usage_month)),
+            f"{row.amount:.2f}",
+        )

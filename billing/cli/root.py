@@ -31,6 +31,8 @@ COMMANDS: Mapping[str, str] = {
     "events": "billing.cli.events:events",
     "tariff": "billing.cli.tariffs:tariff",
     "estimate": "billing.cli.tariffs:estimate",
+    "forecast": "billing.cli.planning:forecast",
+    "accrual": "billing.cli.planning:accrual",
     "bill-run": "billing.cli.runs:bill_run",
     "payments": "billing.cli.payments:payments",
     "reconcile": "billing.cli.checks:reconcile",

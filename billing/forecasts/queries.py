@@ -6,7 +6,9 @@ from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.orm import Session
 
+from billing.accounts.tables import AccountRow
 from billing.forecasts.tables import ForecastRow
+from metering.organisations.tables import OrganisationRow
 from metering.periods import Month
 
 
@@ -37,3 +39,17 @@ def made(session: Session, *, account_id: str, month: Month) -> Sequence[Forecas
         .where(ForecastRow.account_id == account_id, ForecastRow.month == month.first_day)
         .order_by(ForecastRow.made_on)
     ).all()
+
+
+def latest_with_names(session: Session, *, month: Month) -> list[tuple[ForecastRow, str, str]]:
+    """Return each account's last forecast for a month, its ODS code and name, by ODS code."""
+    names = {
+        account_id: (code, name)
+        for account_id, code, name in session.execute(
+            select(AccountRow.id, OrganisationRow.ods_code, AccountRow.name).join(
+                OrganisationRow, OrganisationRow.id == AccountRow.organisation_id
+            )
+        )
+    }
+    rows = [(row, *names[row.account_id]) for row in latest_of_all(session, month=month)]
+    return sorted(rows, key=lambda item: item[1])

@@ -1,0 +1,1 @@
+"""The JSON API of billing: what programs ask about prices."""
