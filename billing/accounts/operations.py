@@ -11,8 +11,8 @@ from sqlalchemy.orm import Session
 from billing.accounts import queries
 from billing.accounts.model import TREATMENTS
 from billing.accounts.tables import AccountRow, AgreementRow, PurchaseOrderRow, VatTreatmentRow
+from billing.accounts.terms import checked_terms
 from billing.tariffs import queries as tariff_queries
-from billing.tariffs.parsing import parse_prices
 from billing.tariffs.tables import TariffRow
 from metering.kit import audit
 from metering.kit.errors import Conflict, Invalid, NotFound
@@ -221,7 +221,7 @@ def make_agreement(
 
     Raises:
         AccountUnknown, AccountClosed, TariffUnknown, BadDates, AgreementOverlaps,
-        RetrospectiveReasonMissing, TariffRefused (the local prices).
+        RetrospectiveReasonMissing, LocalTermsInvalid.
     """
     account = queries.account(session, account_id=account_id)
     if account.closed_at is not None and london_midnight(starts_on) >= account.closed_at:
@@ -229,9 +229,9 @@ def make_agreement(
     tariff = tariff_queries.tariff(session, code=tariff_code)
     if ends_on is not None and ends_on <= starts_on:
         raise BadDates("An agreement ends after it starts.")
-    if terms and terms.get("prices"):
-        parse_prices(terms["prices"])
-    _need_reason(tariff, starts_on, reason)
+    if terms:
+        terms = checked_terms(terms)
+    need_reason(tariff, starts_on, reason)
     for other in queries.agreements(
         session, account_id=account_id, from_day=starts_on, to_day=ends_on
     ):
@@ -283,7 +283,7 @@ def end_agreement(
         raise AgreementUnknown(f"The account has no agreement {agreement_id}.")
     if ends_on <= row.starts_on or (row.ends_on is not None and ends_on > row.ends_on):
         raise BadDates("An agreement ends after its start and not later than it did.")
-    _need_reason(tariff_queries.tariff(session, code=row.tariff_code), ends_on, reason)
+    need_reason(tariff_queries.tariff(session, code=row.tariff_code), ends_on, reason)
     row.ends_on = ends_on
     session.flush()
     _note(
@@ -476,7 +476,12 @@ def merge_accounts(
     )
 
 
-def _need_reason(tariff: TariffRow, day: date, reason: str | None) -> None:
+def need_reason(tariff: TariffRow, day: date, reason: str | None) -> None:
+    """Refuse a change from a London date in invoiced months that gives no reason.
+
+    Raises:
+        RetrospectiveReasonMissing: see the class.
+    """
     if tariff.invoiced_to is not None and day < tariff.invoiced_to and not (reason or "").strip():
         raise RetrospectiveReasonMissing(
             f"{tariff.code} is invoiced up to {show_date(tariff.invoiced_to)}; give a reason for "

@@ -8,7 +8,13 @@ from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
 from billing.accounts.model import Order, VatTreatment
-from billing.accounts.tables import AccountRow, AgreementRow, PurchaseOrderRow, VatTreatmentRow
+from billing.accounts.tables import (
+    AccountRow,
+    AgreementRow,
+    LocalAgreementRow,
+    PurchaseOrderRow,
+    VatTreatmentRow,
+)
 from metering.kit.errors import NotFound
 from metering.organisations.tables import OrganisationRow
 
@@ -138,3 +144,33 @@ def orders(session: Session, *, account_id: str) -> list[Order]:
         )
         for row in rows
     ]
+
+
+def local_agreements(
+    session: Session,
+    *,
+    from_day: date | None = None,
+    to_day: date | None = None,
+    account_id: str | None = None,
+    status: str | None = "approved",
+) -> Sequence[LocalAgreementRow]:
+    """Return local agreements that touch London dates `[from_day, to_day)`, by start.
+
+    Args:
+        account_id: only this account's own, not its groups'; all owners' where None.
+        status: `proposed`, `approved` or `rejected`; None for any.
+    """
+    statement = select(LocalAgreementRow).order_by(
+        LocalAgreementRow.starts_on, LocalAgreementRow.id
+    )
+    if status is not None:
+        statement = statement.where(LocalAgreementRow.status == status)
+    if account_id is not None:
+        statement = statement.where(LocalAgreementRow.account_id == account_id)
+    if to_day is not None:
+        statement = statement.where(LocalAgreementRow.starts_on < to_day)
+    if from_day is not None:
+        statement = statement.where(
+            or_(LocalAgreementRow.ends_on.is_(None), LocalAgreementRow.ends_on > from_day)
+        )
+    return session.scalars(statement).all()

@@ -70,6 +70,52 @@ class AgreementRow(Base):
     created_at: Mapped[datetime]
 
 
+class LocalAgreementRow(Base):
+    """Terms that differ from the tariff's, for one account or for every member of a group.
+
+    `ends_on` may be brought forward; nothing else of an approved one ever changes.
+    `end_proposed_on`: an earlier end that waits for a second person.
+    """
+
+    __tablename__ = "local_agreements"
+    __table_args__ = (
+        CheckConstraint("(account_id IS NULL) <> (group_code IS NULL)", name="one_owner"),
+        CheckConstraint("ends_on IS NULL OR ends_on > starts_on", name="ends_after_start"),
+        CheckConstraint("status IN ('proposed', 'approved', 'rejected')", name="status"),
+        CheckConstraint(
+            "status <> 'approved' OR (decided_by IS NOT NULL AND decided_by <> proposed_by)",
+            name="four_eyes",
+        ),
+        ExcludeConstraint(
+            (func.coalesce(text("account_id"), text("''")), "="),
+            (func.coalesce(text("group_code"), text("''")), "="),
+            ("tariff_code", "="),
+            (func.daterange(text("starts_on"), text("ends_on")), "&&"),
+            where=text("status = 'approved'"),
+            name="ex_local_agreements_one_at_a_time",
+            using="gist",
+        ),
+        {"info": {"citus": "reference"}},
+    )
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    account_id: Mapped[str | None] = mapped_column(ForeignKey("accounts.id"))
+    group_code: Mapped[str | None]
+    tariff_code: Mapped[str] = mapped_column(ForeignKey("tariffs.code"))
+    starts_on: Mapped[date]
+    ends_on: Mapped[date | None]
+    terms: Mapped[dict[str, Any]]
+    status: Mapped[str]
+    reason: Mapped[str]
+    proposed_by: Mapped[str]
+    proposed_at: Mapped[datetime]
+    decided_by: Mapped[str | None]
+    decided_at: Mapped[datetime | None]
+    end_proposed_on: Mapped[date | None]
+    end_proposed_by: Mapped[str | None]
+    end_approved_by: Mapped[str | None]
+
+
 class PurchaseOrderRow(Base):
     """A purchase order to quote on invoices, for one tariff or for all (`tariff_code` null)."""
 

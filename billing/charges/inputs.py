@@ -5,18 +5,17 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
-from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from billing.accounts import queries as accounts
 from billing.accounts.tables import AgreementRow
+from billing.charges.local import LocalBook
 from billing.charges.model import digest, read_fraction, read_position
 from billing.charges.tables import MonthRatingRow, PoolShareRow, PoolTotalRow, RatingRow
 from billing.rating.model import (
     Agreement,
-    Commitment,
     DatedTariff,
     Days,
     FrozenPool,
@@ -27,7 +26,6 @@ from billing.rating.model import (
     Usage,
 )
 from billing.tariffs import queries as tariffs
-from billing.tariffs.model import parse_prices
 from metering.kit.errors import Refusal
 from metering.periods import Month
 from metering.readings.month_totals import month_signatures, month_totals
@@ -70,6 +68,8 @@ class MonthInputs:
         for agreements in self.agreements.values():
             for agreement in agreements:
                 days |= {agreement.starts_on, agreement.ends_on}
+                for terms in agreement.terms:
+                    days |= {terms.days.first_day, terms.days.end_day}
         return sorted(
             day
             for day in days
@@ -115,10 +115,11 @@ def load_inputs(session: Session, *, month: Month) -> MonthInputs:
     versions = tariffs.in_force(session, from_day=month.first_day, to_day=month.end_day)
     agreements: dict[str, list[Agreement]] = {}
     faults: dict[str, str] = {}
+    local = LocalBook(session, month, {item.tariff.code: item.tariff.bands for item in versions})
     for row in accounts.agreements(session, from_day=month.first_day, to_day=month.end_day):
         code = code_of[row.account_id]
         try:
-            agreements.setdefault(code, []).append(_agreement(row, code))
+            agreements.setdefault(code, []).append(_agreement(row, code, local.terms(row)))
         except (ValueError, KeyError, TypeError, ArithmeticError, Refusal) as error:
             faults[code] = f"The terms of agreement {row.id} cannot be read: {error}"
     frozen_at = session.scalar(
@@ -174,7 +175,7 @@ def load_usage(
     ]
 
 
-def _agreement(row: AgreementRow, code: str) -> Agreement:
+def _agreement(row: AgreementRow, code: str, terms: tuple[LocalTerms, ...]) -> Agreement:
     days = Days(row.starts_on, row.ends_on)
     return Agreement(
         account=code,
@@ -183,27 +184,7 @@ def _agreement(row: AgreementRow, code: str) -> Agreement:
         ends_on=row.ends_on,
         pool=(days,) if row.pooled else (),
         groups=() if row.group_code is None else (GroupMembership(row.group_code, days),),
-        terms=_terms(row, days),
-    )
-
-
-def _terms(row: AgreementRow, days: Days) -> tuple[LocalTerms, ...]:
-    said: dict[str, Any] = row.terms
-    if not said:
-        return ()
-    commitment = said.get("commitment")
-    discount = said.get("discount_percent")
-    return (
-        LocalTerms(
-            code=said.get("code", row.id),
-            days=days,
-            prices=parse_prices(said["prices"]) if said.get("prices") else (),
-            discount_percent=None if discount is None else Decimal(discount),
-            commitment=None
-            if commitment is None
-            else Commitment(Decimal(commitment["amount"]), commitment.get("per", "month")),
-            group=row.group_code if said.get("shared") else None,
-        ),
+        terms=terms,
     )
 
 

@@ -97,7 +97,7 @@ def draft_version(
     """
     tariff = parse_tariff(document)
     owner = queries.tariff(session, code=tariff.code)
-    _check_meters(session, owner, tariff)
+    check_meters(session, owner, tariff)
     row = session.scalar(
         select(TariffVersionRow)
         .where(
@@ -315,8 +315,12 @@ def _at(session: Session, version_id: str, status: str) -> TariffVersionRow:
     return row
 
 
-def _check_meters(session: Session, owner: TariffRow, tariff: Tariff) -> None:
-    """Refuse prices for what the source does not report: they could never apply."""
+def check_meters(session: Session, owner: TariffRow, tariff: Tariff) -> None:
+    """Refuse prices for what the source does not report: they could never apply.
+
+    Raises:
+        TariffRefused: with every fault.
+    """
     meters = {row.code: row for row in meters_of(session, source_id=owner.source_id)}
     faults: list[FieldError] = []
     for number, price in enumerate(tariff.prices):
