@@ -1,0 +1,199 @@
+"""What the guides tell people to type works, and what they say it comes to is so."""
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import threading
+from collections.abc import Iterator
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+from werkzeug.serving import make_server
+
+import metering.client
+from billing.cli.root import paygo
+from billing.rating.estimate import estimate
+from billing.tariffs.files import load_document
+from billing.tariffs.parsing import parse_tariff
+from metering import jobs
+from metering.kit.config import declared_settings
+from metering.kit.db import Database
+from metering.periods import Month
+from tests.metering import make
+from tests.web import Clock, make_app
+
+DOCS = Path(__file__).resolve().parents[1] / "docs"
+GUIDES = sorted(DOCS.glob("*.md"))
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.M | re.S)
+# Variables that are no settings: a command's own, and those of the tests.
+OTHER_VARIABLES = {"PAYGO_URL", "PAYGO_KEY", "PAYGO_TEST_DATABASE_URL", "PAYGO_TEST_CITUS_URL"}
+
+
+def blocks(page: str, *languages: str) -> list[tuple[str, str]]:
+    """Return the fenced blocks of a page of docs/, as language and text."""
+    written = (DOCS / page).read_text(encoding="utf-8")
+    return [found for found in FENCE.findall(written) if found[0] in languages]
+
+
+def typed_commands() -> list[tuple[str, str]]:
+    """Return every `paygo …` line of a terminal in the guides, by page."""
+    found = []
+    for guide in GUIDES:
+        for _, text in blocks(guide.name, "sh"):
+            joined = text.replace("\\\n", " ")
+            found += [
+                (guide.stem, line.strip())
+                for line in joined.splitlines()
+                if re.match(r"\s*(?:[A-Z_]+=\S+ )*paygo ", line)
+            ]
+    return found
+
+
+@pytest.mark.parametrize(("guide", "line"), typed_commands())
+def test_a_command_in_a_guide_is_one_that_paygo_takes(guide: str, line: str) -> None:
+    """The command exists with those options, and nothing that it needs is missing."""
+    words = shlex.split(line, comments=True)
+    end = next((at for at, word in enumerate(words) if word in {"|", ">", "<", "&&", "&"}), None)
+    words = words[words.index("paygo") + 1 : end]
+    command: click.Command = paygo
+    context = click.Context(command, info_name="paygo")
+    while isinstance(command, click.Group):
+        name, *words = words
+        found = command.get_command(context, name)
+        assert found is not None, f"{guide}: {line}"
+        command, context = found, click.Context(found, info_name=name, parent=context)
+    given, extra, _ = command.make_parser(context).parse_args(args=words)
+    assert extra == [], f"{guide}: {line}"
+    missing = [one.name for one in command.params if one.required and not given.get(one.name or "")]
+    assert missing == [], f"{guide}: {line}"
+
+
+@pytest.mark.parametrize("guide", GUIDES, ids=lambda page: page.stem)
+def test_settings_that_a_guide_names_exist(guide: Path) -> None:
+    named = set(re.findall(r"\b(?:PAYGO_[A-Z_]*[A-Z]|DATABASE_URL)\b", guide.read_text("utf-8")))
+    known = {setting.name for setting in declared_settings().values()}
+    assert named - known - OTHER_VARIABLES == set()
+
+
+def tariff_examples() -> list[tuple[str, str, str, list[tuple[str, str]]]]:
+    """Return each section of tariffs.md with an example: title, tariff, usage, charges."""
+    written = (DOCS / "tariffs.md").read_text(encoding="utf-8")
+    found = []
+    for section in re.split(r"^## ", written, flags=re.M)[1:]:
+        parts = dict(FENCE.findall(section))
+        if "yaml" in parts:
+            charges = re.findall(r"^\| (\w{3}) \| £([\d,.]+) \|$", section, re.M)
+            found.append((section.splitlines()[0], parts["yaml"], parts["json"], charges))
+    return found
+
+
+EXAMPLES = tariff_examples()
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=[title.split(":")[0] for title, *_ in EXAMPLES])
+def test_a_tariff_example_comes_to_what_the_page_says(
+    example: tuple[str, str, str, list[tuple[str, str]]],
+) -> None:
+    _, tariff, usage, charges = example
+    priced = estimate(
+        parse_tariff(load_document(tariff)), json.loads(usage), month=Month.parse("2026-04")
+    )
+    assert charges
+    assert [(one["organisation"], one["amount"]) for one in priced["charges"]] == [
+        (organisation, amount.replace(",", "")) for organisation, amount in charges
+    ]
+    assert "parked" not in priced
+
+
+def test_every_price_model_has_an_example() -> None:
+    shown = {
+        price.model
+        for _, tariff, *_ in EXAMPLES
+        for price in parse_tariff(load_document(tariff)).prices
+    }
+    assert shown == {"per-unit", "graduated", "volume", "package", "flat", "percentage"}
+
+
+@pytest.fixture
+def metering_api(database: Database, tmp_path: Path) -> Iterator[dict[str, str]]:
+    """A live server with the guide's service; yields what a terminal has in its environment."""
+    make.catalogue(database)
+    key = make.key(database)
+    app = make_app(database, tmp_path, Clock(make.NOW))
+    server = make_server("127.0.0.1", 0, app, threaded=True)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield {
+            "PATH": os.environ["PATH"],
+            "PAYGO_URL": f"http://127.0.0.1:{server.port}",
+            "PAYGO_KEY": key,
+        }
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def assert_as_stated(stated: Any, answered: Any, place: str = "") -> None:
+    """Hold that an answer is what the page states; `…` there stands for anything."""
+    if stated == "…":
+        return
+    if isinstance(stated, dict):
+        assert set(answered) == set(stated), place
+        for name, inner in stated.items():
+            assert_as_stated(inner, answered[name], f"{place}/{name}")
+    elif isinstance(stated, list):
+        assert len(answered) == len(stated), place
+        for index, inner in enumerate(stated):
+            assert_as_stated(inner, answered[index], f"{place}/{index}")
+    else:
+        assert answered == stated, place
+
+
+def test_the_integrators_guide_works_as_it_stands(
+    metering_api: dict[str, str],
+    database: Database,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    answer: Any = None
+    answers = snippets = 0
+    for language, text in blocks("integrators-guide.md", "sh", "json", "python"):
+        jobs.roll_up(database, now=make.NOW)
+        if language == "sh" and text.startswith("curl "):
+            done = subprocess.run(
+                ["bash", "-euc", text],
+                env=metering_api,
+                capture_output=True,
+                text=True,
+                timeout=60,
+                check=True,
+            )
+            answer = json.loads(done.stdout)
+        elif language == "json":
+            assert_as_stated(json.loads(text), answer)
+            answers += 1
+        elif language == "python":
+            for name, value in metering_api.items():
+                monkeypatch.setenv(name, value)
+            # The page's events are of July, so the host's clock is too.
+            monkeypatch.setattr(
+                metering.client, "Meter", partial(metering.client.Meter, clock=_july)
+            )
+            said: dict[str, Any] = {}
+            exec(text.replace("/var/spool/paygo", str(tmp_path / "spool")), said)  # our own page
+            assert said["delivered"]
+            assert (said["done"].accepted, said["done"].rejected) == (5, 0)
+            snippets += 1
+    assert (answers, snippets) == (8, 1)
+
+
+def _july() -> datetime:
+    return make.NOW
