@@ -15,12 +15,13 @@ from billing.accounts.tables import AccountRow, AgreementRow
 from billing.tariffs import operations as tariffs
 from billing.tariffs import queries as tariff_queries
 from billing.tariffs.tables import TariffVersionRow
+from metering.events import partitions
 from metering.events.tables import event_keys, usage_events
 from metering.meters import operations as meters
 from metering.meters import queries as meter_queries
 from metering.organisations import operations as organisations
 from metering.organisations.queries import by_ods_code
-from metering.periods import london, london_day, london_midnight
+from metering.periods import Month, london, london_day, london_midnight
 from metering.readings.tables import WHOLE_DAY, ReadingRow
 from metering.sources import operations as sources
 
@@ -192,6 +193,7 @@ def usage(
     day = london_day(moment)
     received = received_at or datetime(2026, 4, 30, next(_numbers) % 24, tzinfo=UTC)
     event_key = uuid4()
+    partitions.make(session, month=Month.of(moment))
     session.execute(
         event_keys.insert(),
         {

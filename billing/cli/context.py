@@ -15,7 +15,8 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from metering.kit import migrate
+from metering.jobs import make_partitions
+from metering.kit import clock, migrate
 from metering.kit.config import Settings
 from metering.kit.db import Database
 from metering.kit.errors import Conflict
@@ -88,6 +89,16 @@ def opened_database(settings: Settings | None = None) -> Iterator[Database]:
             yield database
         finally:
             database.dispose()
+
+
+def bring_up(url: str) -> None:
+    """Migrate a database to this code's version and make the partitions of the months ahead."""
+    migrate.upgrade(url)
+    database = Database(url)
+    try:
+        make_partitions(database, now=clock.now())
+    finally:
+        database.dispose()
 
 
 def check_schema(url: str) -> None:

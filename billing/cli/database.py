@@ -4,7 +4,7 @@ import os
 
 import click
 
-from billing.cli.context import print_json, print_table, read_settings
+from billing.cli.context import bring_up, print_json, print_table, read_settings
 from metering.kit import migrate as migrations
 from metering.kit.config import declared_settings
 from metering.kit.postgres import database_url
@@ -13,7 +13,7 @@ from metering.kit.postgres import database_url
 @click.command()
 @click.option("--check", is_flag=True, help="Only say the version; change nothing.")
 def migrate(check: bool) -> None:
-    """Bring the database to the version that this paygo needs.
+    """Bring the database to the version that this paygo needs, partitions of months ahead included.
 
     Safe to repeat, and to run from several machines at once.
 
@@ -24,8 +24,8 @@ def migrate(check: bool) -> None:
     """
     with database_url(read_settings()) as url:
         before, newest = migrations.current(url), migrations.newest()
-        if not check and before != newest:
-            migrations.upgrade(url)
+        if not check:
+            bring_up(url)
     if check:
         click.echo(f"The database is at {before or 'nothing'}; this paygo needs {newest}.")
     elif before == newest:

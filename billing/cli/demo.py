@@ -19,7 +19,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from billing.cli.context import MONTH, read_settings, start_logs
+from billing.cli.context import MONTH, bring_up, read_settings, start_logs
 from billing.cli.serve import Parts, address, running
 from billing.demo import catalogue, loading, month_end, output, posting, usage
 from billing.demo import state as states
@@ -30,7 +30,6 @@ from billing.invoices.supplier import supplier_of
 from billing.money import show_pounds
 from billing.runs.model import may_start_at
 from billing.server import PortInUse, check_port
-from metering.kit import migrate
 from metering.kit.clock import now
 from metering.kit.config import BadSetting, Settings
 from metering.kit.db import Database
@@ -167,7 +166,7 @@ class _Demonstration:
         states.write(settings.data_dir, self._state)
         self._say(f"Starting PostgreSQL in {settings.data_dir}")
         with database_url(settings) as url:
-            migrate.upgrade(url)
+            bring_up(url)
             database = Database(url, application_name="paygo demo")
             try:
                 self._load(database)

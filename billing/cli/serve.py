@@ -11,6 +11,7 @@ from dataclasses import replace
 import click
 
 from billing.cli.context import (
+    bring_up,
     check_schema,
     die_with,
     read_settings,
@@ -18,7 +19,6 @@ from billing.cli.context import (
     stop_on_signals,
 )
 from billing.server import check_port, run_web
-from metering.kit import migrate
 from metering.kit.config import BadSetting, Settings, signing_key
 from metering.kit.errors import Unavailable
 from metering.kit.logs import get_logger
@@ -88,7 +88,7 @@ def serve(host: str | None, port: int | None, with_scheduler: bool) -> None:
     start_logs(settings)
     check_port(settings.host, settings.port)
     with database_url(settings) as url:
-        migrate.upgrade(url)
+        bring_up(url)
         with running(settings, url, with_scheduler=with_scheduler) as parts:
             click.echo(f"paygo is at {address(settings)}; Ctrl-C ends it.", err=True)
             parts.watch(stopping)

@@ -33,7 +33,7 @@ def ensure(database: Database, *, months: Collection[Month]) -> int:
     """Make the partitions of these months that are missing; return how many were made."""
     made = 0
     for month in sorted(months):
-        made += database.retrying(partial(_make, month=month))
+        made += database.retrying(partial(make, month=month))
     return made
 
 
@@ -43,7 +43,8 @@ def ensure_ahead(database: Database, *, now: datetime) -> int:
     return ensure(database, months=[first.shift(ahead) for ahead in range(MONTHS_AHEAD + 1)])
 
 
-def _make(session: Session, *, month: Month) -> int:
+def make(session: Session, *, month: Month) -> int:
+    """Make a month's partition where it is missing; return 1 if it was, else 0."""
     if month in existing(session):
         return 0
     session.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})

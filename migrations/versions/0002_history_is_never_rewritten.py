@@ -1,4 +1,4 @@
-"""History is never rewritten: the database refuses changes, and the first month partitions.
+"""History is never rewritten: the database refuses changes.
 
 Triggers stand behind revoked grants, so that even the owner cannot edit history by accident.
 """
@@ -11,9 +11,6 @@ branch_labels = None
 depends_on = None
 
 APPEND_ONLY = ("audit_entries", "event_keys", "usage_events", "issued_numbers", "documents")
-
-# April 2025 to March 2027; a job makes later months ahead of time.
-FIRST_YEAR, MONTHS = 2025, 24
 
 
 def upgrade() -> None:
@@ -108,14 +105,6 @@ def upgrade() -> None:
         "CREATE TRIGGER approved_is_immutable BEFORE UPDATE OR DELETE ON tariff_versions "
         "FOR EACH ROW EXECUTE FUNCTION paygo_guard_tariff_version()"
     )
-    for offset in range(MONTHS):
-        year, month = divmod(FIRST_YEAR * 12 + 3 + offset, 12)
-        next_year, next_month = divmod(FIRST_YEAR * 12 + 4 + offset, 12)
-        op.execute(
-            f"CREATE TABLE usage_events_{year:04d}_{month + 1:02d} PARTITION OF usage_events "
-            f"FOR VALUES FROM ('{year:04d}-{month + 1:02d}-01') "
-            f"TO ('{next_year:04d}-{next_month + 1:02d}-01')"
-        )
 
 
 def downgrade() -> None:
@@ -134,4 +123,3 @@ def downgrade() -> None:
         "paygo_refuse_change",
     ):
         op.execute(f"DROP FUNCTION {function}()")
-    # The partitions go with their parent; the next downgrade drops it.
