@@ -30,7 +30,6 @@ from billing.payments.bank.lines import BankLineUnknown
 from billing.payments.bank.matching import Suggestion
 from billing.payments.bank.model import Statement
 from billing.payments.bank.queries import Unmatched
-from billing.payments.jobs import disputed_amounts
 from metering.kit.guards import guard_blueprint, guarded
 from metering.kit.web import edge
 from metering.periods import london_day
@@ -210,7 +209,7 @@ def get_trial_balance() -> Json:
 def get_aged_debt() -> Json:
     """What each account owes by days overdue."""
     with edge().database.snapshot() as session:
-        found = debt.aged_debt(session, on=_day(), disputed=disputed_amounts)
+        found = debt.aged_debt(session, on=_day())
     return {
         "accounts": [
             {
@@ -234,7 +233,6 @@ def get_statement() -> Json:
             account_id=payer_by_ods_code(session, ods_code=asked["organisation"]).account.id,
             first_day=asked["first"].first_day,
             end_day=(asked["last"] or asked["first"]).end_day,
-            disputed=disputed_amounts,
         )
     return {
         "opening": str(shown.opening),

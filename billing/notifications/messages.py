@@ -129,6 +129,27 @@ def _invoice_paid(facts: Mapping[str, Any]) -> _Content:
     )
 
 
+def _invoice_reminder(facts: Mapping[str, Any]) -> _Content:
+    number, due, late = facts["number"], _day(facts["due_on"]), facts["days_overdue"]
+    rows = [
+        ("Invoice", number),
+        ("To pay", _money(facts["amount"])),
+        ("Due on", due),
+    ]
+    if Decimal(facts["disputed"]):
+        rows.append(("In query, not part of this", _money(facts["disputed"])))
+    return _Content(
+        subject=f"Invoice {number} is overdue" if late else f"Invoice {number} is due on {due}",
+        opening=f"This invoice is {late} days overdue." if late else "Please pay this invoice.",
+        rows=rows,
+        next_steps=[
+            f"Quote {number} when you pay.",
+            "If you have paid in the last few days, you do not need to do anything.",
+            "If something on the invoice is wrong, raise a query on its page.",
+        ],
+    )
+
+
 def _budget_breached(facts: Mapping[str, Any]) -> _Content:
     month, percent = _month(facts["month"]), facts["threshold_percent"]
     forecast = facts["basis"] == "forecast"
@@ -185,6 +206,7 @@ def _webhook_paused(facts: Mapping[str, Any]) -> _Content:
 _WRITERS: Mapping[str, Callable[[Mapping[str, Any]], _Content]] = {
     "invoice.issued": _invoice_issued,
     "invoice.paid": _invoice_paid,
+    "invoice.reminder": _invoice_reminder,
     "budget.breached": _budget_breached,
     "usage.rejected": _usage_rejected,
     "dispute.answered": _dispute_answered,

@@ -212,6 +212,18 @@ KINDS: Mapping[str, Kind] = {
         "An invoice is paid",
         {"invoice_id": _word, "number": _word, "total": _pounds, "paid_on": _day},
     ),
+    "invoice.reminder": Kind(
+        "An invoice is due soon or overdue",
+        {
+            "invoice_id": _word,
+            "number": _word,
+            "amount": _pounds,
+            "disputed": _pounds,
+            "due_on": _day,
+            "days_overdue": _count,
+        },
+        always_mailed=True,
+    ),
     "budget.breached": Kind(
         "A budget is breached",
         {

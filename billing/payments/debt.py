@@ -10,6 +10,7 @@ from typing import Protocol
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from billing.disputes.queries import disputed_amounts
 from billing.ledger.tables import ReceivableRow
 from billing.money import NOUGHT, sum_pounds
 from billing.payments.tables import AllocationRow
@@ -27,12 +28,6 @@ class DisputedAmounts(Protocol):
 
     def __call__(self, session: Session, *, account_id: str | None) -> Mapping[str, Decimal]:
         """Return disputed pounds by invoice id, for one account or for all."""
-
-
-def nothing_disputed(session: Session, *, account_id: str | None) -> Mapping[str, Decimal]:
-    """Return that no invoice is disputed."""
-    del session, account_id
-    return {}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,7 +121,7 @@ def open_debts(
     *,
     on: date,
     account_id: str | None = None,
-    disputed: DisputedAmounts = nothing_disputed,
+    disputed: DisputedAmounts = disputed_amounts,
 ) -> Sequence[OpenDebt]:
     """Return what invoices left open at the end of the London date `on`, oldest first.
 
@@ -184,7 +179,7 @@ def aged_debt(
     *,
     on: date,
     account_id: str | None = None,
-    disputed: DisputedAmounts = nothing_disputed,
+    disputed: DisputedAmounts = disputed_amounts,
 ) -> Sequence[AgedDebt]:
     """Return debt by age for each account that owes, by account."""
     by_account: dict[str, list[OpenDebt]] = {}

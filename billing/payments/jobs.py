@@ -12,7 +12,6 @@ from datetime import datetime, time, timedelta
 from billing.payments import clearing, mirror, push, reminders
 from billing.payments.configured import gateway_of
 from billing.payments.conservation import check_books
-from billing.payments.debt import DisputedAmounts, nothing_disputed
 from billing.payments.gateway import Gateway, GatewayRefused, GatewayUnavailable
 from billing.payments.mirror import about
 from metering.kit.config import Settings
@@ -27,9 +26,6 @@ _log = get_logger(__name__)
 PRINCIPAL = "job:payments"
 _PATIENCE = 3
 """Calls in one run that may go unanswered before it is left to the next."""
-
-disputed_amounts: DisputedAmounts = nothing_disputed
-"""What reminders leave out."""
 
 
 class BooksDiffer(Conflict):
@@ -155,7 +151,7 @@ def look_again(database: Database, gateway: Gateway, *, now: datetime) -> Mappin
 def write_reminders(database: Database, *, now: datetime) -> Mapping[str, int]:
     """Write the reminders that are due, leaving out what is disputed."""
     with database.snapshot() as session:
-        due = reminders.due(session, on=london_day(now), disputed=disputed_amounts)
+        due = reminders.due(session, on=london_day(now))
     written = 0
     for one in due:
         with database.transaction() as session:

@@ -10,8 +10,10 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from billing.accounts.tables import AccountRow
+from billing.disputes.queries import disputed_amounts
 from billing.money import show_pounds
-from billing.payments.debt import DisputedAmounts, OpenDebt, nothing_disputed, open_debts
+from billing.notifications.operations import announce
+from billing.payments.debt import DisputedAmounts, OpenDebt, open_debts
 from billing.payments.funds import note
 from billing.payments.tables import ReminderRow, ReminderScheduleRow
 from metering.kit.errors import Invalid
@@ -84,7 +86,7 @@ def step_reached(schedule: Sequence[int], *, due_on: date, on: date) -> int | No
 
 
 def due(
-    session: Session, *, on: date, disputed: DisputedAmounts = nothing_disputed
+    session: Session, *, on: date, disputed: DisputedAmounts = disputed_amounts
 ) -> Sequence[Due]:
     """Return the reminders to write on the London date `on`.
 
@@ -112,7 +114,7 @@ def due(
 
 
 def write(session: Session, *, reminder: Due, now: datetime) -> ReminderRow | None:
-    """Write one reminder; None when it was written meanwhile."""
+    """Write one reminder and announce it in the same transaction; None when it was written."""
     account = session.get_one(AccountRow, reminder.debt.account_id)
     made = session.execute(
         insert(ReminderRow)
@@ -124,30 +126,30 @@ def write(session: Session, *, reminder: Due, now: datetime) -> ReminderRow | No
             subject=subject_of(reminder),
             body=body_of(reminder, name=account.name, on=london_day(now)),
             written_at=now,
+            sent_at=now,
         )
         .on_conflict_do_nothing()
         .returning(ReminderRow.account_id)
     ).first()
     if made is None:
         return None
+    announce(
+        session,
+        kind="invoice.reminder",
+        account_id=reminder.debt.account_id,
+        subject_id=f"{reminder.debt.invoice_id}:{reminder.step}",
+        facts={
+            "invoice_id": reminder.debt.invoice_id,
+            "number": reminder.debt.number,
+            "amount": reminder.amount,
+            "disputed": reminder.debt.disputed,
+            "due_on": reminder.debt.due_on,
+            "days_overdue": reminder.debt.days_overdue,
+        },
+        now=now,
+    )
     key = (reminder.debt.account_id, reminder.debt.invoice_id, reminder.step)
     return session.get_one(ReminderRow, key)
-
-
-def unsent(session: Session) -> Sequence[ReminderRow]:
-    """Return the reminders that wait to leave, oldest first: for whoever carries the post."""
-    return session.scalars(
-        select(ReminderRow)
-        .where(ReminderRow.sent_at.is_(None))
-        .order_by(ReminderRow.written_at, ReminderRow.account_id, ReminderRow.invoice_id)
-    ).all()
-
-
-def mark_sent(session: Session, *, reminder: ReminderRow, now: datetime) -> None:
-    """Record that a reminder has left."""
-    row = session.get_one(ReminderRow, (reminder.account_id, reminder.invoice_id, reminder.step))
-    row.sent_at = now
-    session.flush()
 
 
 def subject_of(reminder: Due) -> str:

@@ -9,12 +9,13 @@ from decimal import Decimal
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from billing.disputes.queries import disputed_amounts
 from billing.invoices.tables import InvoiceLineRow
 from billing.ledger import queries as ledger
 from billing.ledger.queries import JournalLine, Movement
 from billing.ledger.tables import ReceivableRow
 from billing.money import NOUGHT, share_out, sum_pounds
-from billing.payments.debt import DisputedAmounts, OpenDebt, nothing_disputed, open_debts
+from billing.payments.debt import DisputedAmounts, OpenDebt, open_debts
 from billing.payments.tables import AllocationRow
 from metering.periods import Month, london_midnight
 
@@ -82,7 +83,7 @@ def statement_of_account(
     account_id: str,
     first_day: date,
     end_day: date,
-    disputed: DisputedAmounts = nothing_disputed,
+    disputed: DisputedAmounts = disputed_amounts,
 ) -> AccountStatement:
     """Return the statement of an account for London dates [first_day, end_day)."""
     opening = ledger.account_balance(session, account_id=account_id, before=first_day)

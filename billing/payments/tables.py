@@ -224,7 +224,7 @@ class ReminderScheduleRow(Base):
 
 
 class ReminderRow(Base):
-    """A reminder written for an invoice, once for each step; `sent_at` when it left."""
+    """A reminder written for an invoice, once for each step; `sent_at` when it was announced."""
 
     __tablename__ = "reminders"
     __table_args__ = (

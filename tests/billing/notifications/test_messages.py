@@ -21,6 +21,14 @@ FACTS: dict[str, dict[str, Any]] = {
         "total": "1234.50",
         "paid_on": "2026-05-20",
     },
+    "invoice.reminder": {
+        "invoice_id": "inv_1",
+        "number": "PG-2627-000123",
+        "amount": "1200.00",
+        "disputed": "34.50",
+        "due_on": "2026-06-04",
+        "days_overdue": 14,
+    },
     "budget.breached": {
         "budget_id": "bud_1",
         "month": "2026-04",

@@ -6,13 +6,17 @@ from decimal import Decimal
 from fractions import Fraction
 
 import pytest
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from billing.accounts.tables import AccountRow
+from billing.disputes.queries import disputed_amounts
 from billing.invoices.tables import InvoiceRow
 from billing.ledger import queries as ledger
+from billing.notifications import messages
+from billing.notifications.tables import AnnouncementRow
 from billing.payments import debt, operations, reminders, statements
-from billing.payments.tables import PaymentRow
+from billing.payments.tables import PaymentRow, ReminderRow
 from metering.periods import Month
 from tests.billing.payments import makers
 
@@ -181,7 +185,7 @@ def test_reminders_are_written_once_for_each_step_and_only_the_latest(
     invoice = makers.issue(session, trust, "100.00")  # due on 4 June
     makers.account(session, "RWE")
 
-    def run(on: date, disputed: debt.DisputedAmounts = debt.nothing_disputed) -> list[int]:
+    def run(on: date, disputed: debt.DisputedAmounts = disputed_amounts) -> list[int]:
         now = datetime(on.year, on.month, on.day, 8, 0, tzinfo=UTC)
         found = reminders.due(session, on=on, disputed=disputed)
         for one in found:
@@ -196,14 +200,25 @@ def test_reminders_are_written_once_for_each_step_and_only_the_latest(
     assert run(date(2026, 6, 30), _disputes(**{invoice.id: "20.00"})) == [14]
     assert run(date(2026, 6, 30)) == []
 
-    first, second = reminders.unsent(session)
+    first, second = session.scalars(select(ReminderRow).order_by(ReminderRow.step))
     assert first.subject == f"Invoice {invoice.number} is due on 4 June 2026"
     assert second.subject == f"Invoice {invoice.number} is overdue"
     assert "£100.00 of invoice" in second.body
     assert "was due on 4 June 2026, 26 days ago" in second.body
     assert "The £20.00 that you have queried is not part" in second.body
-    reminders.mark_sent(session, reminder=first, now=NOW)
-    assert list(reminders.unsent(session)) == [second]
+    told = session.scalars(
+        select(AnnouncementRow).where(AnnouncementRow.kind == "invoice.reminder")
+    ).all()
+    assert sorted(row.subject_id for row in told) == [f"{invoice.id}:-5", f"{invoice.id}:14"]
+    letter = messages.write(
+        "invoice.reminder",
+        next(row.facts for row in told if row.subject_id.endswith(":14")),
+        owner_name=trust.name,
+        public_url=None,
+    )
+    assert letter.subject == second.subject
+    assert "£100.00" in letter.text
+    assert "£20.00" in letter.text
 
 
 def test_an_account_may_have_its_own_schedule_or_none(session: Session, trust: AccountRow) -> None:
