@@ -3,7 +3,7 @@
 `REGISTRATIONS` is the list to extend: each entry adds one feature's routes.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from flask import Flask
 from flask_wtf.csrf import CSRFError, CSRFProtect
@@ -15,6 +15,7 @@ from billing.access.oidc import Provider, register_oidc
 from billing.api import views as api
 from billing.console import payment_api
 from billing.console import views as console
+from billing.console.context import install_console
 from billing.help import views as help_pages
 from billing.payments import webhooks
 from billing.payments.configured import gateway_of
@@ -27,6 +28,7 @@ from metering.kit.config import BadSetting, Settings, signing_key
 from metering.kit.db import Database
 from metering.kit.errors import Malformed
 from metering.kit.guards import install_guards
+from metering.kit.jobruns import Job
 from metering.kit.problems import register_problems
 from metering.kit.web import install_edge, install_web
 
@@ -46,13 +48,20 @@ class FormExpired(Malformed):
     title = "This page was open for too long"
 
 
-def create_app(settings: Settings, database: Database, *, clock: Clock = kit_clock.now) -> Flask:
+def create_app(
+    settings: Settings,
+    database: Database,
+    *,
+    clock: Clock = kit_clock.now,
+    jobs: Sequence[Job] = (),
+) -> Flask:
     """Return the application.
 
     Args:
         settings: read once, at start-up.
         database: migrated.
         clock: the present instant; tests give their own.
+        jobs: the jobs table, for the page that shows and runs them.
 
     Raises:
         BadSetting: two settings contradict each other.
@@ -77,6 +86,7 @@ def create_app(settings: Settings, database: Database, *, clock: Clock = kit_clo
         form_targets=("https://checkout.stripe.com",),
     )
     install_edge(app, database=database, clock=clock)
+    install_console(app, settings=settings, jobs=jobs)
     csrf = CSRFProtect(app)
 
     def protect() -> None:

@@ -30,6 +30,7 @@ from billing.payments import jobs as payments
 from billing.runs import work as runs
 from billing.runs.reconciling import reconcile_month
 from billing.simulations.work import do_waiting as simulate
+from metering import jobs as metering_jobs
 from metering.kit.config import Settings
 from metering.kit.db import Database
 from metering.kit.jobruns import Job
@@ -311,3 +312,6 @@ JOBS: tuple[Job, ...] = (
     ),
     *payments.JOBS,
 )
+
+ALL_JOBS: tuple[Job, ...] = (*metering_jobs.JOBS, *JOBS)
+"""The jobs table: of metering and of billing."""

@@ -27,8 +27,6 @@ from apscheduler.triggers.interval import IntervalTrigger
 from sqlalchemy import Connection, NullPool, create_engine, text
 from sqlalchemy.exc import DBAPIError
 
-from billing import jobs as billing_jobs
-from metering import jobs as metering_jobs
 from metering.kit import jobruns
 from metering.kit.clock import Clock
 from metering.kit.db import Database
@@ -37,9 +35,6 @@ from metering.kit.logs import get_logger
 from metering.periods import LONDON
 
 _log = get_logger(__name__)
-
-ALL_JOBS: tuple[Job, ...] = (*metering_jobs.JOBS, *billing_jobs.JOBS)
-"""The jobs table."""
 
 ELECTION_SECONDS = 2.0
 """How often a process without the lead asks for it."""

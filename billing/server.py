@@ -15,6 +15,7 @@ from gunicorn.glogging import Logger
 from gunicorn.workers.base import Worker
 
 from billing.app import create_app
+from billing.jobs import ALL_JOBS
 from metering.kit.config import Settings
 from metering.kit.db import Database
 from metering.kit.errors import Conflict
@@ -75,7 +76,7 @@ class _Server(BaseApplication):
     def load(self) -> Any:
         """Return the application of one worker."""
         database = Database(self._url, pool_size=THREADS, application_name="paygo web")
-        app = create_app(self._settings, database)
+        app = create_app(self._settings, database, jobs=ALL_JOBS)
         relax_collector()
         return app
 

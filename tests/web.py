@@ -13,6 +13,7 @@ from billing.access import operations
 from billing.access.model import Grant
 from billing.access.tables import UserRow
 from billing.app import create_app
+from billing.jobs import ALL_JOBS
 from metering.kit.config import Settings
 from metering.kit.db import Database
 from metering.kit.web import Edge, edge
@@ -40,7 +41,7 @@ class Clock:
 def make_app(database: Database, folder: Path, clock: Clock, **environment: str) -> Flask:
     """Return the whole application on a test's database."""
     settings = Settings.from_environment({"PAYGO_DATA_DIR": str(folder), **environment})
-    app = create_app(settings, database, clock=clock)
+    app = create_app(settings, database, clock=clock, jobs=ALL_JOBS)
     app.testing = True
     return app
 

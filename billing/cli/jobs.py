@@ -14,7 +14,8 @@ from billing.cli.context import (
     start_logs,
     stop_on_signals,
 )
-from billing.scheduler import ALL_JOBS, Scheduler
+from billing.jobs import ALL_JOBS
+from billing.scheduler import Scheduler
 from metering.kit import clock, jobruns
 from metering.kit.db import Database
 from metering.kit.errors import NotFound

@@ -1,23 +1,64 @@
-"""Pages of the console."""
+"""The console: the central team's pages, registered with their links in the header."""
 
-from flask import Blueprint, Flask, render_template
+from flask import Flask
 
-from billing.access.guards import permitted
-from billing.access.model import Permission
+from billing.console import (
+    account_forms,
+    account_views,
+    audit_views,
+    check_views,
+    context,
+    job_views,
+    month_end_views,
+    overview_views,
+    price_forms,
+    quarantine_views,
+    service_forms,
+    service_views,
+    simulation_views,
+    tariff_forms,
+    tariff_views,
+)
+from billing.console.blueprint import blueprint
 from billing.web import add_navigation
-from metering.kit.guards import guard_blueprint
 
-blueprint = Blueprint("console", __name__, template_folder="templates", url_prefix="/console")
-guard_blueprint(blueprint, permitted(Permission.SEE_EVERYTHING))
-
-
-@blueprint.get("/")
-def home() -> str:
-    """Show the start page of the central team."""
-    return render_template("console/home.html")
+# In the order in which their links stand in the header.
+_SECTIONS = (
+    ("Overview", "console.home"),
+    ("Month end", "console.month_ends"),
+    ("Accounts", "console.accounts"),
+    ("Tariffs", "console.tariffs"),
+    ("Services", "console.services"),
+    ("Quarantine", "console.quarantine"),
+    ("Reconciliation", "console.reconciliation"),
+    ("Jobs", "console.jobs"),
+    ("Audit trail", "console.audit_trail"),
+)
 
 
 def register(app: Flask) -> None:
     """Add the console to `app`."""
     app.register_blueprint(blueprint)
-    add_navigation(app, area="console", label="Home", endpoint="console.home")
+    for label, endpoint in _SECTIONS:
+        add_navigation(app, area="console", label=label, endpoint=endpoint)
+
+
+__all__ = [
+    "account_forms",
+    "account_views",
+    "audit_views",
+    "blueprint",
+    "check_views",
+    "context",
+    "job_views",
+    "month_end_views",
+    "overview_views",
+    "price_forms",
+    "quarantine_views",
+    "register",
+    "service_forms",
+    "service_views",
+    "simulation_views",
+    "tariff_forms",
+    "tariff_views",
+]

@@ -13,9 +13,9 @@ from billing.demo.check import Recomputed, recompute
 from billing.invoices import queries as invoice_queries
 from billing.invoices.model import Invoice
 from billing.invoices.supplier import Supplier
+from billing.jobs import ALL_JOBS
 from billing.money import sum_pounds
 from billing.runs import operations, queries, work
-from billing.scheduler import ALL_JOBS
 from metering.events.tables import IngestBatchRow
 from metering.kit import jobruns
 from metering.kit.clock import Clock

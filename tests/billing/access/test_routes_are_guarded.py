@@ -19,6 +19,9 @@ PUBLIC_ENDPOINTS = {
     "help.cookies",
     "help.problems",
     "help.problem",
+    "api-docs.openapi_json",
+    "api_docs.get_docs",
+    "api_docs.get_docs_file",
 }
 
 

@@ -1,0 +1,78 @@
+"""Search of the audit trail."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import ColumnElement, Text, cast, func, select
+from sqlalchemy.orm import Session
+
+from metering.kit.tables import AuditEntryRow
+
+
+@dataclass(frozen=True)
+class Search:
+    """What is looked for; empty means anything."""
+
+    principal: str = ""
+    action: str = ""
+    object_kind: str = ""
+    words: str = ""
+    since: datetime | None = None
+    until: datetime | None = None
+
+    def conditions(self) -> list[ColumnElement[bool]]:
+        """Return the search as conditions of a statement."""
+        row = AuditEntryRow
+        found: list[ColumnElement[bool]] = []
+        if self.principal:
+            found.append(row.principal == self.principal)
+        if self.action:
+            found.append(row.action == self.action)
+        if self.object_kind:
+            found.append(row.object_kind == self.object_kind)
+        if self.words:
+            found.append(
+                row.object_id.icontains(self.words, autoescape=True)
+                | cast(row.facts, Text).icontains(self.words, autoescape=True)
+            )
+        if self.since is not None:
+            found.append(row.at >= self.since)
+        if self.until is not None:
+            found.append(row.at < self.until)
+        return found
+
+
+def entries(
+    session: Session, *, search: Search, limit: int, offset: int = 0
+) -> Sequence[AuditEntryRow]:
+    """Return entries, the latest first."""
+    return session.scalars(
+        select(AuditEntryRow)
+        .where(*search.conditions())
+        .order_by(AuditEntryRow.position.desc())
+        .limit(limit)
+        .offset(offset)
+    ).all()
+
+
+def count(session: Session, *, search: Search) -> int:
+    """Return how many entries there are."""
+    return (
+        session.scalar(select(func.count()).select_from(AuditEntryRow).where(*search.conditions()))
+        or 0
+    )
+
+
+def choices(session: Session) -> tuple[list[str], list[str], list[str]]:
+    """Return every principal, action and kind of object there is, in order."""
+
+    def every(column: ColumnElement[str]) -> list[str]:
+        return list(session.scalars(select(column).distinct().order_by(column)))
+
+    row = AuditEntryRow
+    return (
+        every(row.principal.expression),
+        every(row.action.expression),
+        every(row.object_kind.expression),
+    )
