@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
+from decimal import Decimal
 from pathlib import Path
 
 from flask import Flask
@@ -15,6 +16,7 @@ from sqlalchemy.orm import Session
 
 from billing import jobs
 from billing.access.model import Grant, Role
+from billing.budgets.operations import set_budget
 from billing.charges import operations as charging
 from billing.invoices import queries as invoices
 from billing.invoices.credit_notes import credit_invoice
@@ -151,7 +153,16 @@ def shown(server_url: str, template_name: str, folder: Path) -> Iterator[Shown]:
                 now=NOW,
                 lines={2: None},
             )
+            set_budget(
+                session,
+                account_id=account_ids[ODS],
+                per="financial-year",
+                amount=Decimal("6000.00"),
+                principal="usr_editor",
+                now=NOW,
+            )
         jobs.make_documents(database, now=NOW)
+        jobs.forecast(database, now=NOW)
         app = web.make_app(database, folder, web.Clock(NOW))
         yield Shown(
             app,

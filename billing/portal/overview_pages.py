@@ -6,10 +6,13 @@ from datetime import date, datetime
 from decimal import Decimal
 from urllib.parse import quote
 
+from billing.budgets.model import Standing
 from billing.chart import Chart, Series
+from billing.forecasts.tables import ForecastRow
 from billing.listing import Cell, Column, Listing
 from billing.money import NOUGHT, show_pounds, sum_pounds
 from billing.portal.account import OpenAccount
+from billing.portal.budget_pages import budgets_listing
 from billing.portal.changes import Part, changes
 from billing.portal.invoice_pages import standing_tag
 from billing.portal.invoice_queries import InvoiceSummary
@@ -50,6 +53,8 @@ class OverviewPage:
     compared: str
     compared_words: str
     causes: tuple[str, ...]
+    budgets: Listing
+    budgets_href: str
     invoices: Listing
     invoices_href: str
     usage_href: str
@@ -67,6 +72,9 @@ def overview_page(
     latest: Sequence[InvoiceSummary],
     parked: Sequence[ParkedSum],
     rated_at: datetime | None,
+    forecast: ForecastRow | None,
+    budgets: Sequence[Standing],
+    names: Mapping[str, str],
 ) -> OverviewPage:
     """Return the overview.
 
@@ -85,7 +93,9 @@ def overview_page(
         month=month.name,
         worked_out=_when(rated_at, today),
         attention=_attention(owing, parked, root),
-        figures=_figures(month, parts, sums, invoiced, owing),
+        figures=_figures(month, parts, sums, invoiced, owing, forecast),
+        budgets=budgets_listing(budgets, root=root, names=names, caption="Budgets"),
+        budgets_href=f"{root}budgets",
         chart=_chart(month, sums),
         services=_services(month, parts, root),
         compared=f"Why {before.name} differs from {earlier.name}" if comparable else "",
@@ -144,6 +154,7 @@ def _figures(
     sums: Mapping[Month, Decimal],
     invoiced: Decimal,
     owing: Owing,
+    forecast: ForecastRow | None,
 ) -> tuple[Figure, ...]:
     year_start = financial_year_start(month.financial_year)
     saved = sum_pounds(
@@ -165,6 +176,15 @@ def _figures(
             "warning" if owing.overdue else "",
         ),
     ]
+    if forecast is not None:
+        figures.insert(
+            1,
+            Figure(
+                f"Expected for {month.name}",
+                show_pounds(forecast.expected),
+                f"Between {show_pounds(forecast.low)} and {show_pounds(forecast.high)}",
+            ),
+        )
     if saved:
         year = financial_year_label(month.financial_year)
         figures.append(

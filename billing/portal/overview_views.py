@@ -2,9 +2,12 @@
 
 from flask import render_template, url_for
 
+from billing.budgets import queries as budgets
+from billing.forecasts import queries as forecasts
 from billing.portal import invoice_queries, overview_queries
 from billing.portal.account import opened
 from billing.portal.blueprint import blueprint
+from billing.portal.budget_queries import tariff_names
 from billing.portal.invoice_queries import InvoiceFilter
 from billing.portal.overview_pages import MONTHS, overview_page
 from billing.portal.owing import owing
@@ -45,6 +48,9 @@ def overview(code: str) -> str:
             owing=owing(session, account_id=account.id, today=today),
             latest=latest,
             parked=overview_queries.parked(session, account_id=account.id),
+            forecast=forecasts.latest(session, account_id=account.id, month=month),
+            budgets=budgets.standings(session, today=today, account_id=account.id),
+            names=tariff_names(session),
             rated_at=overview_queries.rated_at(session, account_id=account.id, month=month),
         )
     return render_template("portal/overview.html", page=page)

@@ -8,6 +8,7 @@ from billing.access.guards import current_principal
 from billing.access.model import Permission
 from billing.listing import Cell, Column, Listing, read_asked
 from billing.portal import (
+    budget_views,
     invoice_views,
     overview_views,
     price_views,
@@ -28,6 +29,7 @@ _SECTIONS = (
     ("Invoices", "portal.invoices"),
     ("Statement", "portal.statement"),
     ("Prices", "portal.prices"),
+    ("Budgets", "portal.budgets"),
 )
 
 
@@ -96,6 +98,7 @@ def _address(endpoint: str, *, first: bool) -> str | None:
 
 __all__ = [
     "blueprint",
+    "budget_views",
     "invoice_views",
     "overview_views",
     "price_views",

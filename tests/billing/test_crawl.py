@@ -63,7 +63,7 @@ def test_every_page_of_an_account_is_closed_to_other_trusts(shown: Shown) -> Non
         "key": "00000000-0000-0000-0000-000000000000",
         "tariff_code": "imaging-archive",
     }
-    stranger = shown.finance(OTHER_ODS)
+    stranger = shown.finance(OTHER_ODS, Role.FINANCE_EDITOR)
     adapter = shown.app.url_map.bind("localhost")
     tried = 0
     for rule in shown.app.url_map.iter_rules():

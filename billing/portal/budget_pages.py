@@ -1,0 +1,129 @@
+"""What the pages of budgets and cost centres show."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from urllib.parse import quote
+
+from billing.budgets.model import Standing
+from billing.budgets.tables import CostCentreRow
+from billing.forms import Form
+from billing.listing import Cell, Column, Listing
+from billing.money import show_pounds
+from billing.portal.account import OpenAccount
+
+_TAGS = {"red": "Overspent", "orange": "Will be overspent", "green": "Within budget"}
+
+
+@dataclass(frozen=True)
+class BudgetsPage:
+    """Budgets as they stand, and who bears what."""
+
+    account: OpenAccount
+    budgets: Listing
+    sentences: tuple[str, ...]
+    centres: Listing
+    new_href: str
+    centres_href: str
+
+
+@dataclass(frozen=True)
+class BudgetPage:
+    """The form of a budget; `budget_id` is empty for a new one."""
+
+    account: OpenAccount
+    title: str
+    form: Form
+    scopes: tuple[tuple[str, str], ...]
+    budget_id: str
+    budgets_path: str
+
+
+@dataclass(frozen=True)
+class CostCentresPage:
+    """The form that says which cost centre bears what."""
+
+    account: OpenAccount
+    form: Form
+    choices: tuple[tuple[str, str], ...]
+    centres: Listing
+    budgets_path: str
+
+
+def scope_words(standing: Standing, names: Mapping[str, str]) -> str:
+    """Return what a budget is for."""
+    if standing.scope is None:
+        return "Everything"
+    return names.get(standing.scope) or f"Cost centre {standing.scope}"
+
+
+def budgets_listing(
+    found: Sequence[Standing],
+    *,
+    root: str,
+    names: Mapping[str, str],
+    caption: str,
+    editable: bool = False,
+) -> Listing:
+    """Return budgets as they stand; each leads to its form where it may be changed."""
+    return Listing(
+        caption=caption,
+        columns=(
+            Column("For"),
+            Column("Span"),
+            Column("Budget", numeric=True),
+            Column("Spent", numeric=True),
+            Column("Expected", numeric=True),
+            Column("State"),
+        ),
+        rows=tuple(
+            (
+                Cell(
+                    scope_words(each, names),
+                    href=f"{root}budgets/{quote(each.budget_id)}" if editable else None,
+                    hidden=f"in {each.span.name}: change" if editable else None,
+                ),
+                Cell(each.span.name),
+                Cell(show_pounds(each.amount)),
+                Cell(show_pounds(each.spent)),
+                Cell(show_pounds(each.forecast)),
+                Cell(_TAGS[each.colour], colour=each.colour),
+            )
+            for each in found
+        ),
+        path=f"{root}budgets",
+        empty="There is no budget. Set one to be warned before too much is spent.",
+    )
+
+
+def centres_listing(
+    rows: Sequence[CostCentreRow], *, names: Mapping[str, str], meters: Mapping[str, str]
+) -> Listing:
+    """Return which cost centre bears what."""
+    return Listing(
+        caption="Cost centres",
+        caption_hidden=True,
+        columns=(Column("Service"), Column("What was counted"), Column("Cost centre")),
+        rows=tuple(
+            (
+                Cell(names.get(row.tariff_code, row.tariff_code)),
+                Cell(meters.get(row.meter, row.meter) if row.meter else "Everything else"),
+                Cell(row.cost_centre),
+            )
+            for row in rows
+        ),
+        empty="No cost centre is assigned. Assign one to set a budget for it.",
+    )
+
+
+def scopes(
+    names: Mapping[str, str], own: Sequence[str], rows: Sequence[CostCentreRow]
+) -> tuple[tuple[str, str], ...]:
+    """Return what a new budget can be for."""
+    return (
+        ("", "Everything"),
+        *((f"service:{code}", names.get(code, code)) for code in own),
+        *(
+            (f"centre:{name}", f"Cost centre {name}")
+            for name in sorted({row.cost_centre for row in rows})
+        ),
+    )
