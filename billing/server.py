@@ -7,15 +7,14 @@ its own application and connections after the fork; only imported code is shared
 import logging
 import socket
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
+from flask import Flask
 from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
 from gunicorn.glogging import Logger
 from gunicorn.workers.base import Worker
 
-from billing.app import create_app
-from billing.jobs import ALL_JOBS
 from metering.kit.config import Settings
 from metering.kit.db import Database
 from metering.kit.errors import Conflict
@@ -26,6 +25,12 @@ THREADS = 8
 
 _TIMEOUT_SECONDS = 120
 _GRACE_SECONDS = 15
+
+
+class MakeApp(Protocol):
+    """Makes the application of one worker: all of paygo, or the metering API alone."""
+
+    def __call__(self, settings: Settings, database: Database) -> Flask: ...
 
 
 class PortInUse(Conflict):
@@ -47,9 +52,10 @@ class _Logs(Logger):
 
 
 class _Server(BaseApplication):
-    def __init__(self, settings: Settings, url: str) -> None:
+    def __init__(self, settings: Settings, url: str, make_app: MakeApp) -> None:
         self._settings = settings
         self._url = url
+        self._make_app = make_app
         super().__init__()
 
     def load_config(self) -> None:
@@ -76,7 +82,7 @@ class _Server(BaseApplication):
     def load(self) -> Any:
         """Return the application of one worker."""
         database = Database(self._url, pool_size=THREADS, application_name="paygo web")
-        app = create_app(self._settings, database, jobs=ALL_JOBS)
+        app = self._make_app(self._settings, database)
         relax_collector()
         return app
 
@@ -85,14 +91,14 @@ def _after_fork(arbiter: Arbiter, _worker: Worker) -> None:
     die_with_parent(arbiter.pid)
 
 
-def run_web(settings: Settings, url: str) -> None:
+def run_web(settings: Settings, url: str, *, make_app: MakeApp) -> None:
     """Serve until SIGTERM or SIGINT; returns by `SystemExit`.
 
     Raises:
         PortInUse: something else listens there.
     """
     check_port(settings.host, settings.port)
-    _Server(settings, url).run()
+    _Server(settings, url, make_app).run()
 
 
 def check_port(host: str, port: int) -> None:

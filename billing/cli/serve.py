@@ -7,9 +7,11 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 
 import click
 
+from billing import app as billing_app
 from billing.cli.context import (
     bring_up,
     check_schema,
@@ -18,7 +20,9 @@ from billing.cli.context import (
     start_logs,
     stop_on_signals,
 )
+from billing.jobs import ALL_JOBS
 from billing.server import check_port, run_web
+from metering import app as metering_app
 from metering.kit.config import BadSetting, Settings, signing_key
 from metering.kit.errors import Unavailable
 from metering.kit.logs import get_logger
@@ -49,13 +53,15 @@ _port = click.option(
 @click.command()
 @_host
 @_port
+@click.option("--metering-api", is_flag=True, help="Serve the metering API alone, no pages.")
 @die_with
-def web(host: str | None, port: int | None) -> None:
+def web(host: str | None, port: int | None, metering_api: bool) -> None:
     """Run the web server alone, on the database that DATABASE_URL names.
 
     \b
-    Example:
+    Examples:
       DATABASE_URL=postgresql://paygo@db/paygo PAYGO_SECRET_KEY=… paygo web
+      DATABASE_URL=postgresql://paygo@db/paygo paygo web --metering-api
     """
     settings = listening(read_settings(), host=host, port=port)
     if settings.database_url is None:
@@ -65,7 +71,9 @@ def web(host: str | None, port: int | None) -> None:
         )
     start_logs(settings)
     check_schema(settings.database_url)
-    run_web(settings, settings.database_url)
+    whole = partial(billing_app.create_app, jobs=ALL_JOBS)
+    make_app = metering_app.create_app if metering_api else whole
+    run_web(settings, settings.database_url, make_app=make_app)
 
 
 @click.command()

@@ -84,3 +84,26 @@ def test_a_taken_port_is_refused_in_a_sentence(database_url: str) -> None:
         )
     assert answer.returncode == 1
     assert answer.stderr.startswith(f"paygo cannot listen on 127.0.0.1 port {port} ")
+
+
+def test_the_metering_api_runs_by_itself_without_pages(database_url: str) -> None:
+    port = free_port()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "billing.cli", "web", "--metering-api", "--port", str(port)],
+        env={**os.environ, "DATABASE_URL": database_url, "PAYGO_WEB_WORKERS": "1"},
+        stderr=subprocess.DEVNULL,
+    )
+
+    def status(path: str) -> int:
+        try:
+            return requests.get(f"http://127.0.0.1:{port}{path}", timeout=5).status_code
+        except requests.RequestException:
+            return 0
+
+    try:
+        wait_for(lambda: status("/api/openapi.json") == 200)
+        assert status("/api/v1/usage?month=2026-07") == 401
+        assert status("/sign-in") == 404
+    finally:
+        process.terminate()
+        assert process.wait(timeout=30) == 0
