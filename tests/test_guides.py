@@ -1,5 +1,6 @@
 """What the guides tell people to type works, and what they say it comes to is so."""
 
+import ast
 import json
 import os
 import re
@@ -79,6 +80,30 @@ def test_settings_that_a_guide_names_exist(guide: Path) -> None:
     named = set(re.findall(r"\b(?:PAYGO_[A-Z_]*[A-Z]|DATABASE_URL)\b", guide.read_text("utf-8")))
     known = {setting.name for setting in declared_settings().values()}
     assert named - known - OTHER_VARIABLES == set()
+
+
+def logged_errors() -> set[str]:
+    """Return every message that the code logs as an error."""
+    found = set()
+    for package in ("billing", "metering"):
+        for path in (DOCS.parent / package).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                match node:
+                    case ast.Call(
+                        func=ast.Attribute(
+                            value=ast.Name(id="_log"), attr="error" | "exception" | "critical"
+                        ),
+                        args=[ast.Constant(value=str(message)), *_],
+                    ):
+                        found.add(message)
+    return found
+
+
+def test_the_operators_guide_explains_every_error_that_is_logged() -> None:
+    written = (DOCS / "operators-guide.md").read_text(encoding="utf-8")
+    explained = set(re.findall(r"^\| `([^`]+)` \|", written, re.M))
+    assert "job failed" in logged_errors()
+    assert logged_errors() - explained == set()
 
 
 def tariff_examples() -> list[tuple[str, str, str, list[tuple[str, str]]]]:
