@@ -7,7 +7,7 @@ loses a penny. Totals are sums of rounded amounts and are not rounded again.
 """
 
 from collections.abc import Mapping, Sequence
-from decimal import ROUND_FLOOR, ROUND_HALF_UP, Context, Decimal, localcontext
+from decimal import ROUND_FLOOR, ROUND_HALF_UP, Context, Decimal
 from fractions import Fraction
 from math import lcm
 
@@ -138,9 +138,8 @@ def plain(number: Decimal) -> str:
     >>> plain(Decimal("1.2E+3")), plain(Decimal("0.500")), plain(Decimal("-0"))
     ('1200', '0.5', '0')
     """
-    with localcontext() as context:
-        context.prec = PRECISION
-        text = format(number, "f")
+    # Formatting without a precision never rounds, whatever the context.
+    text = format(number, "f")
     if "." in text:
         text = text.rstrip("0").rstrip(".")
     return "0" if text in {"-0", ""} else text

@@ -1,6 +1,5 @@
 """How charges are named and compared; pure."""
 
-import base64
 import hashlib
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
@@ -28,25 +27,29 @@ def read_fraction(text: str) -> Fraction:
     return Fraction(int(over), int(under))
 
 
-def charge_id(charge: Charge, *, month: Month, account_id: str, version_id: str) -> str:
-    """Return the charge's id: the same whenever it is rated again."""
-    return "chg_" + digest(
-        account_id,
-        str(month),
-        version_id,
-        charge.price_key,
-        charge.scope,
-        charge.group or "",
-        charge.terms or "",
-        charge.first_day.isoformat(),
+def charge_name(charge: Charge, *, month: Month, version_id: str) -> str:
+    """Return what names a charge among those of its account.
+
+    The charge's id is `chg_` and the digest of account id and name: the same whenever it is
+    rated again.
+    """
+    return "\0".join(
+        (
+            str(month),
+            version_id,
+            charge.price_key,
+            charge.scope,
+            charge.group or "",
+            charge.terms or "",
+            charge.first_day.isoformat(),
+        )
     )
 
 
 def digest(*parts: str) -> str:
-    """Return 26 characters that stand for the parts in this order."""
+    """Return 26 characters that stand for the parts in this order (104 bits of SHA-256)."""
     # A NUL between them: no text of the database can hold one, so no two lists look alike.
-    hashed = hashlib.sha256("\0".join(parts).encode()).digest()
-    return base64.b32encode(hashed).decode()[:26]
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:26]
 
 
 SharedKey = tuple[str, str, str, str, str | None, str | None]

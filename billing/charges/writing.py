@@ -5,16 +5,17 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from itertools import islice
 from typing import Any
 
-import msgspec
 from psycopg import Connection
 from sqlalchemy import bindparam, delete, insert, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.orm import Session
 
+from billing.charges.copying import CHARGE_COLUMNS, CopyLines
 from billing.charges.inputs import MonthInputs
-from billing.charges.model import charge_id, digest, fraction_text, position_json, shared_key
+from billing.charges.model import digest, fraction_text, position_json, shared_key
 from billing.charges.tables import (
     ChargeRow,
     ParkedUsageRow,
@@ -25,30 +26,7 @@ from billing.charges.tables import (
 from billing.rating.model import Charge, FrozenPool, Parked, PoolTotal, RatingResult
 from billing.rating.numbers import exact_text
 
-_CHARGE_COLUMNS = (
-    "account_id",
-    "id",
-    "month",
-    "tariff_code",
-    "version_id",
-    "price_key",
-    "label",
-    "meter",
-    "unit",
-    "scope",
-    "group_code",
-    "terms_code",
-    "vat",
-    "dimensions",
-    "band",
-    "first_on",
-    "end_on",
-    "quantity",
-    "exact",
-    "amount",
-    "alone_amount",
-    "working",
-)
+_LINES_AT_ONCE = 2_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,41 +115,18 @@ def write_result(
 def _copy_charges(session: Session, inputs: MonthInputs, charges: Iterable[Charge]) -> None:
     connection = session.connection().connection.driver_connection
     assert isinstance(connection, Connection)
-    month = inputs.month
-    columns = ", ".join(_CHARGE_COLUMNS)
+    columns = ", ".join(CHARGE_COLUMNS)
     with (
         connection.cursor() as cursor,
         cursor.copy(f"COPY charges ({columns}) FROM STDIN") as copy,
     ):
-        for charge in charges:
-            account_id = inputs.account_ids[charge.account]
-            version_id = inputs.version_ids[charge.tariff, charge.version]
-            copy.write_row(
-                (
-                    account_id,
-                    charge_id(charge, month=month, account_id=account_id, version_id=version_id),
-                    month.first_day,
-                    charge.tariff,
-                    version_id,
-                    charge.price_key,
-                    charge.label,
-                    charge.meter or "",
-                    charge.unit or "",
-                    charge.scope,
-                    charge.group or "",
-                    charge.terms or "",
-                    charge.vat,
-                    json.dumps(dict(charge.where)),
-                    charge.band,
-                    charge.first_day,
-                    charge.end_day,
-                    charge.quantity,
-                    charge.exact_text,
-                    charge.amount,
-                    charge.alone_amount,
-                    msgspec.json.encode(charge.working).decode(),
-                )
-            )
+        lines = CopyLines(
+            month=inputs.month, account_ids=inputs.account_ids, version_ids=inputs.version_ids
+        )
+        # A few thousand lines at a time: neither a call a line nor the nation in memory.
+        written = lines.lines(charges)
+        while some := "".join(islice(written, _LINES_AT_ONCE)):
+            copy.write(some)
 
 
 def _write_parked(

@@ -81,20 +81,19 @@ def _digits(number: Exact, places: int) -> tuple[str, bool]:
     if isinstance(number, Decimal):
         # Formatting without a precision never rounds.
         text = format(number, "f")
-        endless = False
-        if "." not in text:
-            return ("0" if text == "-0" else text), False
-    else:
-        top, under = number.numerator, number.denominator
-        needed = _places(under)
-        endless = needed is None
-        shown = places if needed is None else needed
-        whole = abs(top) * 10**shown // under
-        if shown == 0:
-            return (f"-{whole}" if top < 0 else str(whole)), False
-        digits = str(whole).rjust(shown + 1, "0")
-        sign = "-" if top < 0 else ""
-        text = f"{sign}{digits[:-shown]}.{digits[-shown:]}"
+        if "." in text:
+            text = text.rstrip("0").rstrip(".")
+        return ("0" if text == "-0" else text), False
+    top, under = number.numerator, number.denominator
+    needed = _places(under)
+    endless = needed is None
+    shown = places if needed is None else needed
+    whole = abs(top) * 10**shown // under
+    if shown == 0:
+        return (f"-{whole}" if top < 0 else str(whole)), False
+    digits = str(whole).rjust(shown + 1, "0")
+    sign = "-" if top < 0 else ""
+    text = f"{sign}{digits[:-shown]}.{digits[-shown:]}"
     text = text.rstrip("0").rstrip(".")
     return ("0" if text == "-0" else text), endless
 

@@ -8,6 +8,7 @@ maximum, minimum, round. A shortfall has `commit` and `round`.
 
 from collections.abc import Callable
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from billing.money import plain, show_pounds
@@ -172,10 +173,10 @@ def _tiers(price: Price, start: Exact, quantity: Exact, comes_to: str) -> dict[s
         "tiers": [
             {
                 "above": exact_text(part.above),
-                "up_to": None if part.up_to is None else plain(part.up_to),
+                "up_to": None if part.up_to is None else _text(part.up_to),
                 "quantity": exact_text(part.quantity),
-                "unit_price": plain(part.unit_price),
-                "flat": plain(part.flat),
+                "unit_price": _text(part.unit_price),
+                "flat": _text(part.flat),
                 "amount": exact_text(part.amount),
             }
             for part in found
@@ -322,11 +323,14 @@ def _round(exact: Exact, amount: Decimal, rule: str) -> dict[str, Any]:
     }
 
 
+# A price's own numbers are written for every account that it is charged to.
+@lru_cache(maxsize=4096)
 def _text(number: Decimal | None) -> str:
     assert number is not None
     return plain(number)
 
 
+@lru_cache(maxsize=4096)
 def _pounds(number: Decimal | None) -> str:
     assert number is not None
     return show_exact_pounds(number)

@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from billing.accounts.tables import AccountRow, AgreementRow
 from billing.charges import operations, queries
+from billing.charges.model import digest
 from billing.charges.tables import ChargeRow, MonthRatingRow, RatingRow
 from metering.periods import Month
 from tests import make
@@ -255,3 +256,23 @@ def test_ratings_say_what_they_were_worked_out_from(session: Session, service: N
     assert (rating.rated_at, len(rating.input_fingerprint)) == (NOW, 26)
     assert session.scalars(select(MonthRatingRow.month)).all() == [APRIL.first_day]
     assert session.scalar(select(text("count(*)")).select_from(ChargeRow)) == 1
+
+
+def test_text_that_copy_would_misread_is_kept_as_it_is(session: Session, service: None) -> None:
+    label = 'A \\N \\. "quoted"\tand £'
+    make.tariff(session, make.price(label=label))
+    (trust,) = _trusts(session, "RRK")
+    make.usage(session, quantity="3")
+    _rate(session)
+    (charge,) = queries.charges(session, account_id=trust.id, month=APRIL)
+    assert (charge.label, charge.amount, charge.band) == (label, Decimal("1.50"), None)
+    assert charge.id == "chg_" + digest(
+        trust.id,
+        "2026-04",
+        charge.version_id,
+        charge.price_key,
+        charge.scope,
+        charge.group_code,
+        charge.terms_code,
+        "2026-04-01",
+    )

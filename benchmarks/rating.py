@@ -1,0 +1,255 @@
+"""How long a national rating pass takes, database and all, and how that compares with bare SQL.
+
+    python benchmarks/rating.py                 # 220 trusts with 200 lines each
+    python benchmarks/rating.py --accounts 7000 # every NHS organisation that could pay
+
+Every account has a reading of each of its lines on each of some days. A tenth of the lines is
+priced in the national pool, the others per unit or by tiers. Timed are the pass of the
+scheduled job that rates everyone (read, rate, write charges with their working), a pass that
+finds nothing changed, and, in the same run, one SQL aggregate of the same readings by account
+and line, which is the least that anything billing these readings has to do.
+"""
+
+import argparse
+import json
+import tempfile
+import time
+from collections.abc import Callable
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from functools import partial
+from pathlib import Path
+
+import psycopg
+from sqlalchemy import text
+
+from billing.accounts.tables import AccountRow
+from billing.charges.operations import RatingCounts, rate_charges
+from billing.tariffs import operations as tariffs
+from metering.kit.db import Database
+from metering.kit.migrate import upgrade
+from metering.kit.postgres import EmbeddedPostgres
+from metering.meters import operations as meters
+from metering.meters.queries import by_code
+from metering.organisations import operations as organisations
+from metering.periods import Month
+from metering.sources import operations as sources
+
+MONTH = Month(2026, 4)
+NOW = datetime(2026, 5, 5, 12, 0, tzinfo=UTC)
+METERS = 10
+
+
+def rate(database: Database, *, month: Month, now: datetime) -> RatingCounts:
+    with database.transaction() as session:
+        return rate_charges(session, month=month, now=now)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--accounts", type=int, default=220)
+    parser.add_argument("--lines", type=int, default=200)
+    parser.add_argument("--days", type=int, default=3, help="days with a reading of each line")
+    parser.add_argument("--database", help="URL of an empty database; else an embedded one")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="paygo-benchmark-") as folder:
+        Path(folder).chmod(0o755)
+        if options.database:
+            report(options.database, options)
+        else:
+            with EmbeddedPostgres(Path(folder) / "postgres") as url:
+                report(url, options)
+
+
+def report(url: str, options: argparse.Namespace) -> None:
+    upgrade(url)
+    database = Database(url)
+    readings = load(database, options)
+    bare = timed(partial(aggregate, database))
+    before = time.process_time()
+    first, counts = timed_with(lambda: rate(database, month=MONTH, now=NOW))
+    processor = time.process_time() - before
+    idle = timed(lambda: rate(database, month=MONTH, now=NOW))
+    touch(database)
+    again = timed(lambda: rate(database, month=MONTH, now=NOW))
+    bare = min(bare, timed(partial(aggregate, database)))
+    print(
+        json.dumps(
+            {
+                "accounts": options.accounts,
+                "lines": options.lines,
+                "readings": readings,
+                "charges": counts.charges,
+                "parked": counts.parked,
+                "rated_everyone_s": round(first, 2),
+                "of_which_processor_s": round(processor, 2),
+                "rated_again_after_one_reading_s": round(again, 2),
+                "nothing_changed_s": round(idle, 2),
+                "bare_aggregate_s": round(bare, 2),
+                "ratio": round(first / bare, 1),
+            },
+            indent=2,
+        )
+    )
+    database.dispose()
+
+
+def load(database: Database, options: argparse.Namespace) -> int:
+    """Fill the database; return the number of readings."""
+    values = max(1, options.lines // METERS)
+    with database.transaction() as session:
+        sources.register(session, code="bench", name="Bench", now=NOW)
+        for number in range(METERS):
+            meters.register(
+                session,
+                source_code="bench",
+                code=f"meter-{number}",
+                name=f"Meter {number}",
+                event_type=f"uk.nhs.bench-{number}",
+                aggregation="sum",
+                quantity_field="quantity",
+                unit="units",
+                dimensions={"kind": {"label": "Kind", "values": None}},
+                now=NOW,
+            )
+        sets = [
+            meters.dimension_set_id(session, dimensions={"kind": f"k{value}"})
+            for value in range(values)
+        ]
+        meter_ids = [by_code(session, code=f"meter-{number}").id for number in range(METERS)]
+        tariffs.create_tariff(
+            session, code="bench", source="bench", name="Bench", principal="a", now=NOW
+        )
+        version = tariffs.draft_version(session, document=document(values), principal="a", now=NOW)
+        tariffs.submit_version(session, version_id=version.id, principal="a", now=NOW)
+        tariffs.approve_version(session, version_id=version.id, principal="b", now=NOW)
+        for number in range(options.accounts):
+            code = f"B{number:05d}"
+            organisations.register(session, ods_code=code, name=code, kind="acute", now=NOW)
+        subject_ids = list(
+            session.execute(text("SELECT id FROM organisations ORDER BY id")).scalars()
+        )
+        session.add_all(
+            AccountRow(
+                id=f"acc_{subject}",
+                organisation_id=subject,
+                name=f"Trust {subject}",
+                address=["1 Hospital Road"],
+                postcode="LS1 4AP",
+                email="finance@example.nhs.uk",
+                opened_at=NOW,
+            )
+            for subject in subject_ids
+        )
+        session.flush()
+        session.execute(
+            text(
+                "INSERT INTO agreements (account_id, id, tariff_code, starts_on, pooled, terms, "
+                "created_at) SELECT id, 'agr_' || id, 'bench', '2026-04-01', true, '{}', "
+                "opened_at FROM accounts"
+            )
+        )
+    count = 0
+    with psycopg.connect(database.url.replace("+psycopg", "")) as connection:
+        with (
+            connection.cursor() as cursor,
+            cursor.copy(
+                "COPY readings (subject_id, meter_id, used_on, dimension_set_id, hour, quantity, "
+                "event_count, updated_at) FROM STDIN"
+            ) as copy,
+        ):
+            for subject in subject_ids:
+                for index, meter in enumerate(meter_ids):
+                    for place, dimension_set in enumerate(sets):
+                        for day in range(options.days):
+                            quantity = Decimal(1 + (subject * 7 + index * 13 + place * 3) % 900)
+                            copy.write_row(
+                                (
+                                    subject,
+                                    meter,
+                                    date(2026, 4, 1 + day * 27 // options.days),
+                                    dimension_set,
+                                    -1,
+                                    quantity,
+                                    3,
+                                    NOW,
+                                )
+                            )
+                            count += 1
+        connection.commit()
+    with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(text("VACUUM ANALYZE readings"))
+    return count
+
+
+def document(values: int) -> dict[str, object]:
+    """Return a tariff with a price for each line: pooled, by tiers, per unit in turn."""
+    prices: list[dict[str, object]] = []
+    for meter in range(METERS):
+        for value in range(values):
+            price: dict[str, object] = {"meter": f"meter-{meter}", "where": {"kind": f"k{value}"}}
+            tiers = [
+                {"up_to": "500", "unit_price": "0.123"},
+                {"up_to": "5000", "unit_price": "0.11"},
+                {"up_to": None, "unit_price": "0.0975"},
+            ]
+            place = (meter * values + value) % 10
+            if place == 0:
+                price |= {"model": "graduated", "scope": "pool", "tiers": tiers}
+            elif place < 5:
+                price |= {"model": "graduated", "tiers": tiers}
+            else:
+                price |= {"model": "per-unit", "unit_price": "0.137"}
+            prices.append(price)
+    return {
+        "tariff": "bench",
+        "version": "2026-04",
+        "effective_from": "2026-04-01",
+        "vat": "standard",
+        "prices": prices,
+    }
+
+
+def aggregate(database: Database) -> int:
+    """Add up the month's readings by account and line, and carry the sums here."""
+    with database.snapshot() as session:
+        return len(
+            session.execute(
+                text(
+                    "SELECT subject_id, meter_id, dimension_set_id, sum(quantity) FROM readings "
+                    "WHERE used_on >= :first AND used_on < :end "
+                    "GROUP BY subject_id, meter_id, dimension_set_id"
+                ),
+                {"first": MONTH.first_day, "end": MONTH.end_day},
+            ).all()
+        )
+
+
+def touch(database: Database) -> None:
+    """Let one reading change, as one late event does: the pool's price moves for everyone."""
+    with database.transaction() as session:
+        session.execute(
+            text(
+                "UPDATE readings SET quantity = quantity + 1, event_count = event_count + 1, "
+                "updated_at = :now WHERE (subject_id, meter_id, dimension_set_id, used_on) = ("
+                "SELECT subject_id, meter_id, dimension_set_id, used_on FROM readings "
+                "ORDER BY subject_id, meter_id, dimension_set_id, used_on LIMIT 1)"
+            ),
+            {"now": NOW},
+        )
+
+
+def timed(work: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def timed_with(work: Callable[[], RatingCounts]) -> tuple[float, RatingCounts]:
+    start = time.perf_counter()
+    result = work()
+    return time.perf_counter() - start, result
+
+
+if __name__ == "__main__":
+    main()
