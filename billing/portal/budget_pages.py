@@ -10,6 +10,9 @@ from billing.forms import Form
 from billing.listing import Cell, Column, Listing
 from billing.money import show_pounds
 from billing.portal.account import OpenAccount
+from billing.portal.budget_queries import OrderUse
+from billing.portal.words import show_span
+from metering.periods import show_date
 
 _TAGS = {"red": "Overspent", "orange": "Will be overspent", "green": "Within budget"}
 
@@ -22,6 +25,7 @@ class BudgetsPage:
     budgets: Listing
     sentences: tuple[str, ...]
     centres: Listing
+    orders: Listing
     new_href: str
     centres_href: str
 
@@ -126,4 +130,37 @@ def scopes(
             (f"centre:{name}", f"Cost centre {name}")
             for name in sorted({row.cost_centre for row in rows})
         ),
+    )
+
+
+def orders_listing(found: Sequence[OrderUse]) -> Listing:
+    """Return purchase orders and what is left on them."""
+    return Listing(
+        caption="Purchase orders",
+        caption_hidden=True,
+        columns=(
+            Column("Number"),
+            Column("For"),
+            Column("Dates"),
+            Column("Value", numeric=True),
+            Column("Invoiced", numeric=True),
+            Column("Left", numeric=True),
+        ),
+        rows=tuple(
+            (
+                Cell(order.number),
+                Cell(order.service or "Every service"),
+                Cell(
+                    f"From {show_date(order.starts_on)}"
+                    if order.ends_on is None
+                    else show_span(order.starts_on, order.ends_on)
+                ),
+                Cell("No limit" if order.value is None else show_pounds(order.value)),
+                Cell(show_pounds(order.spent)),
+                Cell("–" if order.value is None else show_pounds(order.value - order.spent)),
+            )
+            for order in found
+        ),
+        empty="There is no purchase order, so invoices quote none. Send its number to the "
+        "central team to have it quoted.",
     )

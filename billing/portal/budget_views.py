@@ -20,9 +20,10 @@ from billing.portal.budget_pages import (
     CostCentresPage,
     budgets_listing,
     centres_listing,
+    orders_listing,
     scopes,
 )
-from billing.portal.budget_queries import borne, tariff_names
+from billing.portal.budget_queries import borne, order_use, tariff_names
 from billing.web import go
 from metering.kit.guards import guarded
 from metering.kit.web import edge
@@ -51,6 +52,7 @@ def budgets(code: str) -> str:
             ),
             sentences=tuple(each.words for each in found),
             centres=_centres(session, account, names),
+            orders=orders_listing(order_use(session, account_id=account.id)),
             new_href=url_for("portal.new_budget", code=code),
             centres_href=url_for("portal.cost_centres", code=code),
         )

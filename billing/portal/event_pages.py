@@ -1,15 +1,18 @@
-"""What the page of one usage event shows."""
+"""What the pages of usage events show: those of a day or hour, and a single one."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date, datetime
+from urllib.parse import quote, urlencode
 
+from billing.listing import Asked, Cell, Column, Listing
 from billing.portal.account import OpenAccount
 from billing.portal.parts import Tag
 from billing.portal.usage_asked import UsageAsked
-from billing.portal.usage_pages import clock_words
-from billing.portal.usage_queries import EventMeter
+from billing.portal.usage_pages import PAGE_SIZE, Frame, hour_words, title
+from billing.portal.usage_queries import Event, EventMeter, UsedMeter
 from billing.portal.words import show_dimensions, show_number
-from metering.periods import Month, london_day, show_date
+from metering.periods import Month, london, london_day, show_date
 
 
 @dataclass(frozen=True)
@@ -94,3 +97,93 @@ def event_page(*, account: OpenAccount, found: Sequence[EventMeter], usage_path:
             ),
         ),
     )
+
+
+@dataclass(frozen=True)
+class EventsPage:
+    """The single events of a day or an hour."""
+
+    account: OpenAccount
+    title: str
+    caption: str
+    narrowed: str
+    crumbs: tuple[tuple[str, str], ...]
+    listing: Listing
+    csv_href: str
+
+
+def events_page(
+    frame: Frame,
+    *,
+    used: UsedMeter,
+    day: date,
+    hour: datetime | None,
+    found: Sequence[Event],
+    total: int,
+    listed: Asked,
+    path: str,
+    query: Sequence[tuple[str, str]],
+) -> EventsPage:
+    """Return the events of a London day, or of one real hour of it."""
+    asked = frame.asked
+    when = show_date(day) if hour is None else f"{show_date(day)}, hour from {hour_words(hour)}"
+    return EventsPage(
+        account=frame.account,
+        title="Usage events",
+        caption=f"{used.meter.name}, {when}",
+        narrowed=show_dimensions(dict(asked.where), frame.labels),
+        crumbs=(
+            ("Usage", UsageAsked(asked.month).href(frame.path)),
+            (used.meter.name, asked.href(frame.path, view="day", day=None)),
+            (show_date(day), asked.href(frame.path, view="hour", day=day)),
+        ),
+        listing=Listing(
+            caption=f"Usage events of {used.meter.name}, {when}",
+            caption_hidden=True,
+            columns=(
+                Column("Happened", "at"),
+                Column("Details"),
+                Column(title(used.meter.unit), numeric=True),
+                Column("State"),
+                Column("Event"),
+            ),
+            rows=tuple(
+                (
+                    Cell(clock_words(event.occurred_at)),
+                    Cell(show_dimensions(event.dimensions, frame.labels) or "–"),
+                    Cell(show_number(event.quantity)),
+                    _state(event),
+                    Cell(event.event_id, href=event_href(path, event)),
+                )
+                for event in found
+            ),
+            path=path,
+            query=dict(query),
+            sort="at",
+            direction=listed.direction,
+            page=listed.page,
+            page_size=PAGE_SIZE,
+            total=total,
+            empty="No events happened then. Go back and choose another day or hour.",
+        ),
+        csv_href=f"{path}.csv?{urlencode(query)}",
+    )
+
+
+def event_href(path: str, event: Event) -> str:
+    """Return the address of an event's page under the address of the list of events."""
+    month = Month.of(event.occurred_at)
+    return f"{path}/{quote(event.source_code)}/{month}/{event.key}"
+
+
+def _state(event: Event) -> Cell:
+    if event.kind == 1:
+        return Cell("Withdrawal", colour="orange")
+    return Cell("Withdrawn", colour="orange") if event.withdrawn else Cell("Counted")
+
+
+def clock_words(instant: datetime) -> str:
+    """Write an instant's London clock time to the second: `9:05:07am`."""
+    there = london(instant)
+    half = "am" if there.hour < 12 else "pm"
+    return f"{there.hour % 12 or 12}:{there.minute:02d}:{there.second:02d}{half}"

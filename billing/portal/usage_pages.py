@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
-from urllib.parse import quote, urlencode
+from urllib.parse import urlencode
 
 from billing.chart import Chart, Series
 from billing.forms import Form
@@ -14,7 +14,7 @@ from billing.money import show_pounds, sum_pounds
 from billing.portal.account import OpenAccount
 from billing.portal.parts import Figure, Link
 from billing.portal.usage_asked import UsageAsked
-from billing.portal.usage_queries import Event, HourUse, MonthUse, Use, UsedMeter
+from billing.portal.usage_queries import HourUse, MonthUse, Use, UsedMeter
 from billing.portal.words import show_dimensions, show_number
 from metering.periods import Month, day_period, london, show_date
 
@@ -217,14 +217,14 @@ def meter_page(frame: Frame, *, used: UsedMeter, found: Sequence[Use], listed: A
     columns = [Column("Month" if by_month else "Day", "on")]
     if asked.split:
         columns.append(Column(frame.dimension_label(asked.split), "value"))
-    columns += [Column(_title(unit), "quantity", numeric=True)]
+    columns += [Column(title(unit), "quantity", numeric=True)]
     columns += [Column("Events", "events", numeric=True)]
     return _page(
         frame,
         title=used.meter.name,
         caption=f"{used.service}, {span[:1].lower() + span[1:] if by_month else span}",
         figures=(
-            Figure(_title(unit), show_number(quantity), span),
+            Figure(title(unit), show_number(quantity), span),
             Figure("Usage events", f"{sum(use.events for use in found):,}", span),
         )
         if found
@@ -292,8 +292,8 @@ def _chart(
     most = max(found, key=lambda use: use.quantity)
     when = Month.of_day(most.on).name if by_month else show_date(most.on)
     return Chart(
-        title=f"{_title(unit)} a {'month' if by_month else 'day'}",
-        summary=f"{_title(unit)} a {'month' if by_month else 'day'}, most on {when}: "
+        title=f"{title(unit)} a {'month' if by_month else 'day'}",
+        summary=f"{title(unit)} a {'month' if by_month else 'day'}, most on {when}: "
         f"{show_number(most.quantity)}. The figures are in the table below.",
         label_name="Month" if by_month else "Day",
         labels=tuple(
@@ -337,7 +337,7 @@ def hour_page(
                     Cell(f"{use.events:,}"),
                 )
             )
-    name = _title(unit) if added else "Events"
+    name = title(unit) if added else "Events"
     values = tuple(
         None
         if start not in by_start
@@ -353,7 +353,7 @@ def hour_page(
         caption=f"{used.service}, {show_date(day)}",
         figures=(
             Figure(
-                _title(unit),
+                title(unit),
                 show_number(sum((use.quantity for use in found), Decimal(0))),
                 show_date(day),
             ),
@@ -381,7 +381,7 @@ def hour_page(
             caption_hidden=True,
             columns=(
                 Column("Hour from"),
-                Column(_title(unit), numeric=True),
+                Column(title(unit), numeric=True),
                 Column("Events", numeric=True),
             ),
             rows=tuple(rows),
@@ -404,95 +404,5 @@ def hour_words(start: datetime) -> str:
     return f"{words} {there.tzname()}" if there.hour in twice else words
 
 
-def _title(text: str) -> str:
+def title(text: str) -> str:
     return text[:1].upper() + text[1:]
-
-
-@dataclass(frozen=True)
-class EventsPage:
-    """The single events of a day or an hour."""
-
-    account: OpenAccount
-    title: str
-    caption: str
-    narrowed: str
-    crumbs: tuple[tuple[str, str], ...]
-    listing: Listing
-    csv_href: str
-
-
-def events_page(
-    frame: Frame,
-    *,
-    used: UsedMeter,
-    day: date,
-    hour: datetime | None,
-    found: Sequence[Event],
-    total: int,
-    listed: Asked,
-    path: str,
-    query: Sequence[tuple[str, str]],
-) -> EventsPage:
-    """Return the events of a London day, or of one real hour of it."""
-    asked = frame.asked
-    when = show_date(day) if hour is None else f"{show_date(day)}, hour from {hour_words(hour)}"
-    return EventsPage(
-        account=frame.account,
-        title="Usage events",
-        caption=f"{used.meter.name}, {when}",
-        narrowed=show_dimensions(dict(asked.where), frame.labels),
-        crumbs=(
-            ("Usage", UsageAsked(asked.month).href(frame.path)),
-            (used.meter.name, asked.href(frame.path, view="day", day=None)),
-            (show_date(day), asked.href(frame.path, view="hour", day=day)),
-        ),
-        listing=Listing(
-            caption=f"Usage events of {used.meter.name}, {when}",
-            caption_hidden=True,
-            columns=(
-                Column("Happened", "at"),
-                Column("Details"),
-                Column(_title(used.meter.unit), numeric=True),
-                Column("State"),
-                Column("Event"),
-            ),
-            rows=tuple(
-                (
-                    Cell(clock_words(event.occurred_at)),
-                    Cell(show_dimensions(event.dimensions, frame.labels) or "–"),
-                    Cell(show_number(event.quantity)),
-                    _state(event),
-                    Cell(event.event_id, href=event_href(path, event)),
-                )
-                for event in found
-            ),
-            path=path,
-            query=dict(query),
-            sort="at",
-            direction=listed.direction,
-            page=listed.page,
-            page_size=PAGE_SIZE,
-            total=total,
-            empty="No events happened then. Go back and choose another day or hour.",
-        ),
-        csv_href=f"{path}.csv?{urlencode(query)}",
-    )
-
-
-def event_href(path: str, event: Event) -> str:
-    """Return the address of an event's page under the address of the list of events."""
-    month = Month.of(event.occurred_at)
-    return f"{path}/{quote(event.source_code)}/{month}/{event.key}"
-
-
-def _state(event: Event) -> Cell:
-    if event.kind == 1:
-        return Cell("Withdrawal", colour="orange")
-    return Cell("Withdrawn", colour="orange") if event.withdrawn else Cell("Counted")
-
-
-def clock_words(instant: datetime) -> str:
-    """Write an instant's London clock time to the second: `9:05:07am`."""
-    there = london(instant)
-    half = "am" if there.hour < 12 else "pm"
-    return f"{there.hour % 12 or 12}:{there.minute:02d}:{there.second:02d}{half}"

@@ -14,13 +14,12 @@ from billing.portal import usage_queries as queries
 from billing.portal.account import OpenAccount, opened
 from billing.portal.answers import attachment
 from billing.portal.blueprint import blueprint
-from billing.portal.event_pages import event_page
+from billing.portal.event_pages import event_page, events_page
 from billing.portal.usage_asked import UsageAsked, read_usage_asked
 from billing.portal.usage_pages import (
     PAGE_SIZE,
     Frame,
     UsagePage,
-    events_page,
     everything_page,
     hour_page,
     meter_page,

@@ -1,15 +1,18 @@
 """Budgets and cost centres: who may set them, and that what was typed is kept."""
 
 from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
 
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
 from billing.access.model import Grant, Role
+from billing.accounts import operations as accounts
 from billing.budgets import queries
 from metering.kit.db import Database
-from tests import web
+from tests import make, web
 from tests.scenarios import story
 from tests.trusts import ODS, Shown
 
@@ -119,3 +122,22 @@ def test_an_editor_of_one_account_changes_nothing_of_another_that_they_may_see(
     for code, status in ((ODS, 403), ("RJ1", 404)):
         answer = web.send(both, f"/portal/{code}/budgets/new", typed, page=form)
         assert answer.status_code == status
+
+
+def test_purchase_orders_say_what_is_left_on_them(trust: Trust) -> None:
+    assert "There is no purchase order" in trust.editor.get(BUDGETS).text
+    with trust.database.transaction() as session:
+        accounts.add_purchase_order(
+            session,
+            account_id=trust.account_id,
+            number="PO-774120",
+            starts_on=date(2026, 4, 1),
+            value=Decimal("100.00"),
+            principal="usr_analyst",
+            now=make.NOW,
+        )
+    story.uses(trust.database, "RRK", "50")
+    story.month_end(trust.database, story.APRIL)
+    page = trust.editor.get(BUDGETS).text
+    for words in ("PO-774120", "Every service", "From 1 April 2026", "£100.00", "£75.00"):
+        assert words in page
