@@ -39,6 +39,7 @@ class Order:
     tariff_code: str | None = None
     value: Decimal | None = None
     hold_when_spent: bool = False
+    id: str = ""
 
 
 # What is printed when the tariff itself says that no VAT is charged, and gives no reason.

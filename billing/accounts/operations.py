@@ -1,5 +1,6 @@
 """What can be done with an account: open it, agree, order, tax, merge."""
 
+import re
 from collections.abc import Sequence
 from datetime import date, datetime
 from decimal import Decimal
@@ -85,6 +86,16 @@ class TreatmentOverlaps(Conflict):
     title = "Another VAT treatment holds then"
 
 
+class OrderInvalid(Invalid):
+    """A purchase order has a number that can be printed, and a value above nought or none."""
+
+    code = "purchase-order-invalid"
+    title = "The purchase order is not complete"
+
+
+_ORDER_NUMBER = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._:/#-]{0,49}")
+
+
 def open_account(
     session: Session,
     *,
@@ -98,6 +109,7 @@ def open_account(
     vat_number: str | None = None,
     payment_terms_days: int = 30,
     in_nhs_vat_division: bool = False,
+    order_required: bool = False,
 ) -> AccountRow:
     """Open the account of a registered organisation.
 
@@ -105,6 +117,7 @@ def open_account(
         organisation: its ODS code.
         address: lines as printed, without the postcode.
         payment_terms_days: days from issue to the day by which payment is due.
+        order_required: no invoice is sent without a purchase order in force.
 
     Raises:
         OrganisationUnknown: it is not registered.
@@ -140,6 +153,7 @@ def open_account(
         vat_number=vat_number,
         payment_terms_days=payment_terms_days,
         in_nhs_vat_division=in_nhs_vat_division,
+        order_required=order_required,
         opened_at=now,
         closed_at=None,
         successor_id=None,
@@ -162,7 +176,7 @@ def change_account(
 
     Args:
         changes: any of name, address, postcode, email, vat_number, payment_terms_days,
-            in_nhs_vat_division.
+            in_nhs_vat_division, order_required.
 
     Raises:
         AccountUnknown: there is no such account.
@@ -191,6 +205,7 @@ _CHANGEABLE = frozenset(
         "vat_number",
         "payment_terms_days",
         "in_nhs_vat_division",
+        "order_required",
     }
 )
 _NEEDED = frozenset({"name", "address", "postcode", "email"})
@@ -317,13 +332,18 @@ def add_purchase_order(
         hold_when_spent: an invoice beyond the value is held for a person.
 
     Raises:
-        AccountUnknown, TariffUnknown, BadDates.
+        AccountUnknown, TariffUnknown, BadDates, OrderInvalid.
     """
     queries.account(session, account_id=account_id)
     if tariff_code is not None:
         tariff_queries.tariff(session, code=tariff_code)
-    if not number.strip() or (ends_on is not None and ends_on <= starts_on):
-        raise BadDates("A purchase order has a number and ends after it starts.")
+    if not _ORDER_NUMBER.fullmatch(number.strip()) or (value is not None and value <= 0):
+        raise OrderInvalid(
+            "Give the order's number, at most 50 letters, digits and signs, and a value above "
+            "nought or none."
+        )
+    if ends_on is not None and ends_on <= starts_on:
+        raise BadDates("A purchase order ends after it starts.")
     row = PurchaseOrderRow(
         account_id=account_id,
         id=new_id("po", now=now),

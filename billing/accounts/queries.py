@@ -7,10 +7,12 @@ from typing import NamedTuple
 from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
+from billing.accounts.allocation import AllocationRule, read_share
 from billing.accounts.model import Order, VatTreatment
 from billing.accounts.tables import (
     AccountRow,
     AgreementRow,
+    AllocationRuleRow,
     LocalAgreementRow,
     PurchaseOrderRow,
     VatTreatmentRow,
@@ -141,6 +143,7 @@ def orders(session: Session, *, account_id: str) -> list[Order]:
             tariff_code=row.tariff_code,
             value=row.value,
             hold_when_spent=row.hold_when_spent,
+            id=row.id,
         )
         for row in rows
     ]
@@ -174,3 +177,49 @@ def local_agreements(
             or_(LocalAgreementRow.ends_on.is_(None), LocalAgreementRow.ends_on > from_day)
         )
     return session.scalars(statement).all()
+
+
+def allocation_rows(session: Session, *, account_id: str) -> Sequence[AllocationRuleRow]:
+    """Return the account's allocation rules, all dates, as people list them."""
+    return session.scalars(
+        select(AllocationRuleRow)
+        .where(AllocationRuleRow.account_id == account_id)
+        .order_by(
+            AllocationRuleRow.tariff_code.nulls_first(),
+            AllocationRuleRow.meter.nulls_first(),
+            AllocationRuleRow.selector,
+            AllocationRuleRow.starts_on,
+        )
+    ).all()
+
+
+def allocation_rules(session: Session, *, account_id: str) -> list[AllocationRule]:
+    """Return the account's allocation rules, all dates."""
+    return [
+        AllocationRule(
+            starts_on=row.starts_on,
+            ends_on=row.ends_on,
+            tariff_code=row.tariff_code,
+            meter=row.meter,
+            where=tuple(sorted(row.dimensions.items())),
+            shares=tuple(read_share(share) for share in row.shares),
+        )
+        for row in allocation_rows(session, account_id=account_id)
+    ]
+
+
+def heirs(session: Session, *, account_id: str) -> list[Payer]:
+    """Return the account that took over, and whoever took over that one; empty while open."""
+    found: list[Payer] = []
+    row = account(session, account_id=account_id)
+    while row.successor_id is not None:
+        found.append(payer(session, account_id=row.successor_id))
+        row = found[-1].account
+    return found
+
+
+def predecessors(session: Session, *, account_id: str) -> list[Payer]:
+    """Return every account that this one took over, directly or through others, by ODS code."""
+    tree = select(AccountRow.id).where(AccountRow.successor_id == account_id).cte(recursive=True)
+    tree = tree.union(select(AccountRow.id).join(tree, AccountRow.successor_id == tree.c.id))
+    return payers(session, account_ids=list(session.scalars(select(tree.c.id))))

@@ -16,6 +16,7 @@ class AccountRow(Base):
 
     `successor_id`: the account that took over its debts when it closed by merger; what
     is still to be invoiced for its own usage is addressed to that one.
+    `order_required`: its drafts without a valid purchase order wait for one.
     """
 
     __tablename__ = "accounts"
@@ -32,6 +33,7 @@ class AccountRow(Base):
     vat_number: Mapped[str | None]
     payment_terms_days: Mapped[int] = mapped_column(Integer, server_default="30")
     in_nhs_vat_division: Mapped[bool] = mapped_column(server_default="false")
+    order_required: Mapped[bool] = mapped_column(server_default="false")
     opened_at: Mapped[datetime]
     closed_at: Mapped[datetime | None]
     successor_id: Mapped[str | None] = mapped_column(ForeignKey("accounts.id"))
@@ -134,6 +136,42 @@ class PurchaseOrderRow(Base):
     ends_on: Mapped[date | None]
     value: Mapped[Decimal | None] = mapped_column(Pounds)
     hold_when_spent: Mapped[bool] = mapped_column(server_default="false")
+    created_at: Mapped[datetime]
+
+
+class AllocationRuleRow(Base):
+    """Which cost centres bear an account's lines of a service, meter and dimensions.
+
+    `shares`: a list of `{"cost_centre", "subjective_code", "percent"}`, percent as text,
+    together 100. One rule at a time for the same service, meter and dimensions.
+    """
+
+    __tablename__ = "allocation_rules"
+    __table_args__ = (
+        PrimaryKeyConstraint("account_id", "id"),
+        CheckConstraint("ends_on IS NULL OR ends_on > starts_on", name="ends_after_start"),
+        CheckConstraint("meter IS NULL OR tariff_code IS NOT NULL", name="meter_of_a_tariff"),
+        ExcludeConstraint(
+            ("account_id", "="),
+            (func.coalesce(text("tariff_code"), text("''")), "="),
+            (func.coalesce(text("meter"), text("''")), "="),
+            ("selector", "="),
+            (func.daterange(text("starts_on"), text("ends_on")), "&&"),
+            name="ex_allocation_rules_one_at_a_time",
+            using="gist",
+        ),
+        {"info": {"citus": "distributed", "distribution_column": "account_id"}},
+    )
+
+    account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"))
+    id: Mapped[str]
+    tariff_code: Mapped[str | None] = mapped_column(ForeignKey("tariffs.code"))
+    meter: Mapped[str | None]
+    dimensions: Mapped[dict[str, Any]]
+    selector: Mapped[str]
+    starts_on: Mapped[date]
+    ends_on: Mapped[date | None]
+    shares: Mapped[list[Any]]
     created_at: Mapped[datetime]
 
 

@@ -51,10 +51,15 @@ def start(month: Month, who: str) -> None:
     Example:
       paygo bill-run start 2026-10 --as ann@nhs.example
     """
-    supplier = supplier_of(read_settings())
+    settings = read_settings()
     with opened_database() as database, database.transaction() as session:
         run = operations.start_run(
-            session, month=month, supplier=supplier, principal=_principal(who), now=now()
+            session,
+            month=month,
+            supplier=supplier_of(settings),
+            principal=_principal(who),
+            now=now(),
+            smallest_invoice=settings.smallest_invoice,
         )
     click.echo(f"The run of {month.name} is {run.status}: {run.id}")
 

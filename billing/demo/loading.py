@@ -16,8 +16,10 @@ from sqlalchemy.orm import Session
 from billing.access import operations as access
 from billing.access import queries as access_queries
 from billing.access.model import Grant, Role
+from billing.accounts import allocating
 from billing.accounts import operations as accounts
 from billing.accounts import queries as account_queries
+from billing.accounts.allocation import CostShare
 from billing.accounts.queries import AccountUnknown
 from billing.demo import reference
 from billing.demo.catalogue import Service
@@ -172,6 +174,19 @@ def open_account(
             starts_on=year.first_day,
             ends_on=year.shift(12).first_day,
             value=Decimal("150000.00") if small else Decimal("9000000.00"),
+            principal=ANALYST,
+            now=now,
+        )
+    if _one_in(4, body):
+        allocating.set_allocation(
+            session,
+            account_id=account.id,
+            tariff_code="imaging-archive",
+            shares=[
+                CostShare(cost_centre="RAD100", subjective_code="5230", percent=Decimal(70)),
+                CostShare(cost_centre="ED200", subjective_code="5230", percent=Decimal(30)),
+            ],
+            starts_on=year.first_day,
             principal=ANALYST,
             now=now,
         )

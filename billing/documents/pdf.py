@@ -35,6 +35,7 @@ from billing.invoices.model import (
     Party,
     Treatment,
     VatSummary,
+    cost_centre_totals,
 )
 from billing.money import show_pounds, sum_pounds
 from metering.periods import (
@@ -136,6 +137,7 @@ def page_model(invoice: Invoice) -> dict[str, Any]:
         "vat_total": show_pounds(invoice.vat),
         "saving": _saving(invoice),
         "services": _services(invoice),
+        "cost_centres": _cost_centres(invoice),
         "notes": [printable(note) for note in invoice.notes],
         "groups": [
             {"service": printable(service), "lines": [_line(line) for line in lines]}
@@ -281,6 +283,17 @@ def _services(invoice: Invoice) -> list[dict[str, str]]:
             }
         )
     return rows
+
+
+def _cost_centres(invoice: Invoice) -> list[dict[str, str]]:
+    return [
+        {
+            "centre": printable(centre or "None given"),
+            "code": printable(code or ""),
+            "net": show_pounds(net),
+        }
+        for centre, code, net in cost_centre_totals(invoice.lines)
+    ]
 
 
 def _line(line: Line) -> dict[str, Any]:

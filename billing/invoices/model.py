@@ -342,6 +342,22 @@ def sum_pool_saving(lines: Iterable[Line]) -> Decimal:
     return sum_pounds([line.pool_saving for line in lines if line.pool_saving is not None])
 
 
+def cost_centre_totals(
+    lines: Iterable[Line],
+) -> tuple[tuple[str | None, str | None, Decimal], ...]:
+    """Return (cost centre, subjective code, net pounds) for each coding, in order of code.
+
+    What no cost centre bears comes last; nothing is returned where no line is coded.
+    """
+    groups: dict[tuple[str | None, str | None], list[Decimal]] = defaultdict(list)
+    for line in lines:
+        groups[line.cost_centre, line.subjective_code].append(line.net)
+    if all(centre is None for centre, _ in groups):
+        return ()
+    order = sorted(groups, key=lambda key: (key[0] is None, key[0] or "", key[1] or ""))
+    return tuple((centre, code, sum_pounds(groups[centre, code])) for centre, code in order)
+
+
 def summarise_vat(lines: Iterable[Line]) -> tuple[VatSummary, ...]:
     """Return one summary for each treatment and rate, VAT rounded once on the sum of its lines.
 

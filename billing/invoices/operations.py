@@ -15,9 +15,11 @@ from sqlalchemy.orm import Session
 
 from billing.accounts import queries as accounts
 from billing.accounts.model import order_for
+from billing.accounts.ordering import LOW_PERCENT, used_percent
 from billing.accounts.tables import AccountRow
 from billing.charges.tables import ChargeRow
 from billing.invoices import queries
+from billing.invoices.allocating import allocate
 from billing.invoices.catalogue import Catalogue
 from billing.invoices.composing import Billed, Draft, Key, LineKey, compose
 from billing.invoices.content import content_bytes, to_content
@@ -42,7 +44,7 @@ from billing.invoices.tables import (
     IssuedNumberRow,
     NumberSeriesRow,
 )
-from billing.money import NOUGHT, show_pounds
+from billing.money import NOUGHT
 from billing.notifications.operations import announce
 from metering.kit import audit
 from metering.kit.errors import Conflict
@@ -66,12 +68,18 @@ class Composed:
     """Documents of one account for one month, before they are kept.
 
     Attributes:
-        over_order: why an invoice goes beyond a purchase order that holds when spent.
+        hold_when_spent: for each document, whether its purchase order holds when spent.
+        order_required: the account takes no invoice without a purchase order.
+        cost_codes: the account has said which cost centres bear its lines.
+        is_closed: the account takes on nothing new, so nothing can be carried over.
     """
 
     invoices: tuple[Invoice, ...]
     drafts: tuple[Draft, ...]
-    over_order: str | None
+    hold_when_spent: tuple[bool, ...]
+    order_required: bool
+    cost_codes: bool
+    is_closed: bool
 
 
 def compose_documents(
@@ -104,12 +112,16 @@ def compose_documents(
     rows = _charges(session, account_id=account_id, keys=differing & should.keys())
     charged = [catalogue.charged(row, treatments=treatments) for row in rows]
     billed = _billed(session, account_id=account_id, keys=differing & has.keys(), has=has)
-    drafts = compose(month=month, charged=charged, billed=billed)
+    rules = accounts.allocation_rules(session, account_id=account_id)
+    drafts = tuple(
+        allocate(draft, rules=rules)
+        for draft in compose(month=month, charged=charged, billed=billed)
+    )
     buyer, notes, terms = _buyer(session, payer.account, payer.ods_code)
     orders = accounts.orders(session, account_id=account_id)
     today = london_day(now)
     found: list[Invoice] = []
-    over_order: str | None = None
+    holds: list[bool] = []
     taken: dict[str, Decimal] = {}
     for draft in drafts:
         order = order_for(
@@ -124,11 +136,7 @@ def compose_documents(
             quoted = PurchaseOrder(number=order.number, remaining=remaining)
             if draft.credits is None:
                 taken[order.number] = taken.get(order.number, NOUGHT) + draft.net
-                if order.hold_when_spent and remaining is not None and draft.net > remaining:
-                    over_order = (
-                        f"The invoice is {show_pounds(draft.net)} without VAT and purchase order "
-                        f"{order.number} has {show_pounds(remaining)} left."
-                    )
+        holds.append(order is not None and order.hold_when_spent)
         found.append(
             _invoice(
                 draft,
@@ -143,7 +151,14 @@ def compose_documents(
                 now=now,
             )
         )
-    return Composed(invoices=tuple(found), drafts=drafts, over_order=over_order)
+    return Composed(
+        invoices=tuple(found),
+        drafts=drafts,
+        hold_when_spent=tuple(holds),
+        order_required=payer.account.order_required,
+        cost_codes=bool(rules),
+        is_closed=payer.account.closed_at is not None,
+    )
 
 
 def _charge_sums(
@@ -373,6 +388,8 @@ _LINE_COLUMNS = (
     "pool_saving",
     "charge_id",
     "credits_line",
+    "cost_centre",
+    "subjective_code",
     "working",
 )
 
@@ -402,6 +419,8 @@ def _line_row(
         line.pool_saving,
         line.charge_id,
         credits_line,
+        line.cost_centre,
+        line.subjective_code,
         json.dumps(list(line.working), ensure_ascii=False),
     )
 
@@ -492,6 +511,7 @@ def issue(
         facts={"number": number, "total": str(row.total), "account": account_id},
     )
     post_to_ledger(session, invoice=row, principal=principal, now=now)
+    _warn_of_order(session, row, now=now)
     announce(
         session,
         kind="invoice.issued",
@@ -508,6 +528,34 @@ def issue(
         now=now,
     )
     return row
+
+
+def _warn_of_order(session: Session, row: InvoiceRow, *, now: datetime) -> None:
+    """Announce once that a purchase order runs out: when an invoice takes it past 80%."""
+    if row.purchase_order is None or row.kind != InvoiceKind.INVOICE:
+        return
+    for standing in queries.orders_standing(
+        session, account_id=row.account_id, on=row.month, numbers=[row.purchase_order]
+    ):
+        value, percent = standing.order.value, standing.used_percent
+        before = used_percent(standing.used - row.net, value)
+        if value is None or percent is None or before is None:
+            continue
+        for step in (LOW_PERCENT, 100):
+            if before < step <= percent:
+                announce(
+                    session,
+                    kind="order.low",
+                    account_id=row.account_id,
+                    subject_id=f"{standing.order.id}/{step}",
+                    facts={
+                        "order": standing.order.number,
+                        "value": value,
+                        "used": standing.used,
+                        "used_percent": percent,
+                    },
+                    now=now,
+                )
 
 
 def lock_series(session: Session, *, series: str, now: datetime) -> NumberSeriesRow:

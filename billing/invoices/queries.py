@@ -1,12 +1,15 @@
 """Reads of invoices: what was invoiced, and what stands where."""
 
 from collections.abc import Collection, Sequence
+from datetime import date
 from decimal import Decimal
 from typing import NamedTuple
 
 from sqlalchemy import case, func, select, tuple_
 from sqlalchemy.orm import Session
 
+from billing.accounts import queries as accounts
+from billing.accounts.ordering import OrderStanding
 from billing.accounts.tables import AccountRow
 from billing.invoices.composing import Key
 from billing.invoices.content import from_content
@@ -234,6 +237,30 @@ def spent_on_order(session: Session, *, account_id: str, number: str) -> Decimal
         )
     )
     return spent or NOUGHT
+
+
+def orders_standing(
+    session: Session,
+    *,
+    account_id: str,
+    on: date,
+    numbers: Collection[str] | None = None,
+) -> list[OrderStanding]:
+    """Return the account's purchase orders, what is used of each, and where each stands on a day.
+
+    Args:
+        on: the London date to judge by.
+        numbers: only these.
+    """
+    return [
+        OrderStanding(
+            order=order,
+            used=spent_on_order(session, account_id=account_id, number=order.number),
+            on=on,
+        )
+        for order in accounts.orders(session, account_id=account_id)
+        if numbers is None or order.number in numbers
+    ]
 
 
 def credited(

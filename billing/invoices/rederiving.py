@@ -22,6 +22,12 @@ def working_faults(working: Sequence[Step], *, net: Decimal) -> list[str]:
     Args:
         net: pounds and pence of the line.
     """
+    if working and working[-1]["step"] == "allocate":
+        part, whole = working[-1], working[:-1]
+        return [
+            *_allocation_faults(part, net),
+            *working_faults(whole, net=Decimal(part["of"])),
+        ]
     if working and working[0]["step"] in {"correct", "credit"}:
         return _adjustment_faults(working[0], net)
     faults: list[str] = []
@@ -33,6 +39,18 @@ def working_faults(working: Sequence[Step], *, net: Decimal) -> list[str]:
         if found is not None and abs(found - _number(step["amount"])) > _TOLERANCE:
             faults.append(f"step {step['step']} says {step['amount']}, its figures give {found}")
     faults.extend(_rounding_faults(working, net))
+    return faults
+
+
+def _allocation_faults(step: Step, net: Decimal) -> list[str]:
+    """A part is the percentage of the whole to the penny, which largest remainder may move."""
+    faults = []
+    exact = _number(step["of"]) * _number(step["percent"]) / 100
+    amount = Decimal(step["amount"])
+    if abs(exact - Fraction(amount)) >= _PENNY:
+        faults.append(f"{amount} is not {step['percent']}% of {step['of']}")
+    if amount != net:
+        faults.append(f"the part comes to {amount}, the line to {net}")
     return faults
 
 

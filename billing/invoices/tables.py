@@ -104,6 +104,8 @@ class InvoiceLineRow(Base):
     pool_saving: Mapped[Decimal | None] = mapped_column(Pounds)
     charge_id: Mapped[str | None]
     credits_line: Mapped[int | None] = mapped_column(Integer)
+    cost_centre: Mapped[str | None]
+    subjective_code: Mapped[str | None]
     working: Mapped[list[Any]]
 
 

@@ -189,6 +189,22 @@ def _dispute_answered(facts: Mapping[str, Any]) -> _Content:
     )
 
 
+def _order_low(facts: Mapping[str, Any]) -> _Content:
+    value, used = Decimal(facts["value"]), Decimal(facts["used"])
+    spent = used >= value
+    return _Content(
+        subject=f"Purchase order {facts['order']} is {'used up' if spent else 'running out'}",
+        opening=f"Invoices have used {facts['used_percent']}% of a purchase order.",
+        rows=[
+            ("Purchase order", facts["order"]),
+            ("Value without VAT", show_pounds(value)),
+            ("Used", show_pounds(used)),
+            ("Over by" if spent else "Left", show_pounds(abs(value - used))),
+        ],
+        next_steps=["Give us a new order, or raise this one, before the next month end."],
+    )
+
+
 def _webhook_paused(facts: Mapping[str, Any]) -> _Content:
     rows = [("Endpoint", facts["endpoint_id"]), ("Failures in a row", f"{facts['failures']:,}")]
     if "last_status" in facts:
@@ -210,5 +226,6 @@ _WRITERS: Mapping[str, Callable[[Mapping[str, Any]], _Content]] = {
     "budget.breached": _budget_breached,
     "usage.rejected": _usage_rejected,
     "dispute.answered": _dispute_answered,
+    "order.low": _order_low,
     "webhook.paused": _webhook_paused,
 }

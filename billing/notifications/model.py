@@ -250,6 +250,11 @@ KINDS: Mapping[str, Kind] = {
         {"dispute_id": _word, "invoice_id": _word, "number": _word, "outcome": _word},
         webhook=False,
     ),
+    "order.low": Kind(
+        "A purchase order is running out",
+        {"order": _word, "value": _pounds, "used": _pounds, "used_percent": _count},
+        always_mailed=True,
+    ),
     "webhook.paused": Kind(
         "A webhook is paused because it keeps failing",
         {"endpoint_id": _word, "failures": _count, "last_status": _count},

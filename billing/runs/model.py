@@ -56,6 +56,7 @@ class AccountFigures:
         net: pounds without VAT of its documents in the run, credit notes taken off.
         corrections: the part of `net` that amends earlier invoices.
         last_net: of the month before, None when it had no invoice.
+        checklist: its drafts against why invoices are sent back; see `runs.checklist`.
         documents: how many drafts or issued documents.
     """
 
@@ -71,11 +72,22 @@ class AccountFigures:
     pool_saving: Decimal
     last_net: Decimal | None
     documents: int
+    checklist: tuple[Check, ...] = ()
 
     @property
     def change(self) -> Decimal:
         """Pounds more than the month before."""
         return self.net - (self.last_net or NOUGHT)
+
+    @property
+    def failing(self) -> tuple[Check, ...]:
+        """The checks of its drafts that hold them back."""
+        return tuple(check for check in self.checklist if check.outcome is Outcome.FAIL)
+
+    @property
+    def warnings(self) -> tuple[Check, ...]:
+        """The checks of its drafts that a person should know of."""
+        return tuple(check for check in self.checklist if check.outcome is Outcome.WARN)
 
     @property
     def is_outlier(self) -> bool:
@@ -88,8 +100,24 @@ class AccountFigures:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ServiceFigures:
+    """One service in a run: net pounds of its lines, credit notes taken off, and last month's."""
+
+    code: str
+    name: str
+    net: Decimal
+    last_net: Decimal
+    accounts: int
+
+    @property
+    def change(self) -> Decimal:
+        """Pounds more than the month before."""
+        return self.net - self.last_net
+
+
+@dataclass(frozen=True, kw_only=True)
 class Review:
-    """A run for review: its checks, its accounts by ODS code, and their sums."""
+    """A run for review: its checks, its accounts by ODS code, its services, and their sums."""
 
     run_id: str
     month: Month
@@ -98,6 +126,36 @@ class Review:
     approved_by: str | None
     checks: tuple[Check, ...]
     accounts: tuple[AccountFigures, ...]
+    services: tuple[ServiceFigures, ...] = ()
+
+    @property
+    def ranked(self) -> tuple[AccountFigures, ...]:
+        """Every account, what asks for a look first: held or parked, outliers, largest change."""
+        return tuple(
+            sorted(
+                self.accounts,
+                key=lambda account: (
+                    account.status not in {"held", "parked"},
+                    not account.is_outlier,
+                    -abs(account.change),
+                    account.ods_code,
+                ),
+            )
+        )
+
+    @property
+    def last_net(self) -> Decimal:
+        """Pounds without VAT of the month before, over the same accounts."""
+        return sum_pounds([account.last_net or NOUGHT for account in self.accounts])
+
+    @property
+    def to_look_at(self) -> dict[str, int]:
+        """How many accounts fail or warn on each check of the list before issue."""
+        found: dict[str, int] = {}
+        for account in self.accounts:
+            for name in {check.name for check in (*account.failing, *account.warnings)}:
+                found[name] = found.get(name, 0) + 1
+        return dict(sorted(found.items()))
 
     @property
     def net(self) -> Decimal:

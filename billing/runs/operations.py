@@ -5,6 +5,7 @@ the account's row first and looks where it stands.
 """
 
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 from sqlalchemy import select, text, update
@@ -20,7 +21,9 @@ from billing.invoices.composing import NothingToCredit
 from billing.invoices.model import Treatment
 from billing.invoices.supplier import Supplier
 from billing.invoices.tables import InvoiceRow
+from billing.money import NOUGHT, show_pounds, sum_pounds
 from billing.runs import queries
+from billing.runs.checklist import Wanted, checklist
 from billing.runs.checks import run_checks
 from billing.runs.model import GRACE_DAYS, Check, Outcome, may_start_at
 from billing.runs.tables import BillRunAccountRow, BillRunRow
@@ -74,8 +77,13 @@ def start_run(
     principal: str,
     now: datetime,
     grace_days: int = GRACE_DAYS,
+    smallest_invoice: Decimal = NOUGHT,
 ) -> BillRunRow:
     """Start the run of a London month, or return the one there is.
+
+    Args:
+        smallest_invoice: pounds without VAT below which what is due is carried over to the
+            next month; never in March, the last month of the NHS year.
 
     Raises:
         MonthNotOver: it has not ended, or the days of grace have not.
@@ -99,6 +107,7 @@ def start_run(
             started_by=principal,
             checks=[],
             supplier=supplier.to_content(),
+            smallest_invoice=smallest_invoice,
         )
         .on_conflict_do_nothing(index_elements=["month"])
         .returning(BillRunRow.id)
@@ -201,6 +210,9 @@ def draft_account(
         return _move(session, standing, "parked", now, str(contradiction))
     if not composed.invoices:
         return _move(session, standing, "nothing-due", now, None)
+    small = _carried_over(composed, month=month, smallest=run.smallest_invoice)
+    if small is not None:
+        return _move(session, standing, "carried-over", now, small)
     invoices.discard_drafts(session, account_id=account_id, run_id=run_id)
     for invoice, draft in zip(composed.invoices, composed.drafts, strict=True):
         invoices.keep_draft(
@@ -212,9 +224,47 @@ def draft_account(
             credits_invoice_id=None if draft.credits is None else draft.credits[2],
             credit_basis=None if draft.credits is None else "overcharge",
         )
-    if composed.over_order is not None:
-        return _move(session, standing, "held", now, composed.over_order)
+    found = [
+        checklist(
+            invoice,
+            wanted=Wanted(
+                order_required=composed.order_required,
+                hold_when_spent=holds,
+                cost_codes=composed.cost_codes,
+            ),
+        )
+        for invoice, holds in zip(composed.invoices, composed.hold_when_spent, strict=True)
+    ]
+    session.execute(
+        update(BillRunAccountRow)
+        .where(BillRunAccountRow.run_id == run_id, BillRunAccountRow.account_id == account_id)
+        .values(
+            checklist=[
+                {"document": invoice.id, "checks": [check.to_json() for check in checks]}
+                for invoice, checks in zip(composed.invoices, found, strict=True)
+            ]
+        )
+    )
+    failed = [check.detail for checks in found for check in checks if check.outcome is Outcome.FAIL]
+    if failed:
+        return _move(session, standing, "held", now, " ".join(dict.fromkeys(failed)))
     return _move(session, standing, "drafted", now, None)
+
+
+def _carried_over(composed: invoices.Composed, *, month: Month, smallest: Decimal) -> str | None:
+    """Return why nothing is sent yet, None where documents go out.
+
+    What gives money back is never held back, nor is anything in the year's last month or of
+    an account that is closed.
+    """
+    net = sum_pounds([draft.net for draft in composed.drafts])
+    credits = any(draft.credits is not None for draft in composed.drafts)
+    if net >= smallest or credits or composed.is_closed or month.financial_month == 12:
+        return None
+    return (
+        f"{show_pounds(net)} without VAT is below {show_pounds(smallest)}; it goes on the next "
+        "month's invoice."
+    )
 
 
 def park_account(
@@ -264,7 +314,8 @@ def release_account(
     """Put a held, parked or drafted account back to be drafted again.
 
     Args:
-        over_order: take a held draft as it is, though it goes beyond its purchase order.
+        over_order: take a held draft as it is, though it goes beyond its purchase order or
+            fails another check of the list.
 
     Raises:
         AccountNotInRun: it is not in the run.
@@ -276,7 +327,7 @@ def release_account(
         session, account_id=account_id, run_id=run_id, statuses=("draft",)
     )
     if over_order and standing.status == "held" and drafts:
-        _move(session, standing, "drafted", now, f"Beyond the purchase order: {principal}")
+        _move(session, standing, "drafted", now, f"Let through as it is by {principal}")
     else:
         invoices.discard_drafts(session, account_id=account_id, run_id=run_id)
         standing = _lock_account(session, run_id=run_id, account_id=account_id)

@@ -1,6 +1,7 @@
 """Reads of bill runs: where each account stands, and the figures to review."""
 
 from collections.abc import Sequence
+from decimal import Decimal
 
 from sqlalchemy import case, func, select
 from sqlalchemy.orm import Session
@@ -10,8 +11,9 @@ from billing.accounts.tables import AccountRow
 from billing.invoices import queries as invoices
 from billing.invoices.tables import InvoiceLineRow, InvoiceRow
 from billing.money import NOUGHT
-from billing.runs.model import AccountFigures, Check, Review
+from billing.runs.model import AccountFigures, Check, Review, ServiceFigures
 from billing.runs.tables import BillRunAccountRow, BillRunRow
+from billing.tariffs import queries as tariffs
 from metering.kit.errors import NotFound
 from metering.organisations.tables import OrganisationRow
 from metering.periods import Month
@@ -141,6 +143,11 @@ def review(session: Session, *, run_id: str) -> Review:
                 pool_saving=saving,
                 last_net=last.get(account_id),
                 documents=documents,
+                checklist=tuple(
+                    Check.read(said)
+                    for document in standings[account_id].checklist
+                    for said in document["checks"]
+                ),
             )
         )
     return Review(
@@ -151,4 +158,42 @@ def review(session: Session, *, run_id: str) -> Review:
         approved_by=row.approved_by,
         checks=tuple(Check.read(said) for said in row.checks),
         accounts=tuple(figures),
+        services=_services(session, run_id=run_id, month=month),
+    )
+
+
+def _services(session: Session, *, run_id: str, month: Month) -> tuple[ServiceFigures, ...]:
+    """Return what each service comes to in the run, against the run of the month before."""
+    sign = case((InvoiceRow.kind == "credit-note", -1), else_=1)
+    before = run_of(session, month=month.previous)
+    sums: dict[str, dict[str, tuple[Decimal, int]]] = {}
+    for run_of_month in (run_id, before.id if before is not None else ""):
+        sums[run_of_month] = {
+            code: (net, accounts_with)
+            for code, net, accounts_with in session.execute(
+                select(
+                    InvoiceLineRow.tariff_code,
+                    func.sum(sign * InvoiceLineRow.net),
+                    func.count(InvoiceRow.account_id.distinct()),
+                )
+                .join(
+                    InvoiceRow,
+                    (InvoiceLineRow.account_id == InvoiceRow.account_id)
+                    & (InvoiceLineRow.invoice_id == InvoiceRow.id),
+                )
+                .where(InvoiceRow.run_id == run_of_month, InvoiceRow.status != "discarded")
+                .group_by(InvoiceLineRow.tariff_code)
+            )
+        }
+    now, last = sums[run_id], sums.get(before.id, {}) if before is not None else {}
+    names = {row.code: row.name for row in tariffs.tariffs(session)}
+    return tuple(
+        ServiceFigures(
+            code=code,
+            name=names.get(code, code),
+            net=now.get(code, (NOUGHT, 0))[0],
+            last_net=last.get(code, (NOUGHT, 0))[0],
+            accounts=now.get(code, (NOUGHT, 0))[1],
+        )
+        for code in sorted(now.keys() | last.keys(), key=lambda code: names.get(code, code))
     )

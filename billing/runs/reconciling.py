@@ -95,6 +95,7 @@ _REASONS = {
     "parked": "account-parked",
     "held": "account-held",
     "nothing-due": "nothing-due",
+    "carried-over": "carried-over",
 }
 
 

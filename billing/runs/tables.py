@@ -1,19 +1,22 @@
 """A month end: one month, many accounts, safe to repeat."""
 
 from datetime import date, datetime
+from decimal import Decimal
 from typing import Any
 
 from sqlalchemy import CheckConstraint, ForeignKey, PrimaryKeyConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from metering.kit.columns import Base
+from metering.kit.columns import Base, Pounds
 
 
 class BillRunRow(Base):
     """The run of one London month; there is one for each month.
 
-    `supplier` is who sends the invoices, as set when the run started. `wanted` is work that a
-    person asked for and a job does: `draft` or `issue`, by `wanted_by`.
+    `supplier` is who sends the invoices, as set when the run started. What is due below
+    `smallest_invoice`, pounds without VAT, is carried over, but never past March.
+    `wanted` is work that a person asked for and a job does: `draft` or `issue`, by
+    `wanted_by`.
     """
 
     __tablename__ = "bill_runs"
@@ -35,18 +38,23 @@ class BillRunRow(Base):
     issued_at: Mapped[datetime | None]
     checks: Mapped[list[Any]]
     supplier: Mapped[dict[str, Any]]
+    smallest_invoice: Mapped[Decimal] = mapped_column(Pounds, server_default="0.00")
     wanted: Mapped[str | None]
     wanted_by: Mapped[str | None]
 
 
 class BillRunAccountRow(Base):
-    """How far one account has come in a run."""
+    """How far one account has come in a run.
+
+    `checklist`: for each draft `{"document", "checks"}`, see `runs.checklist`.
+    """
 
     __tablename__ = "bill_run_accounts"
     __table_args__ = (
         PrimaryKeyConstraint("run_id", "account_id"),
         CheckConstraint(
-            "status IN ('waiting', 'drafted', 'nothing-due', 'parked', 'held', 'issued')",
+            "status IN ('waiting', 'drafted', 'nothing-due', 'parked', 'held', 'issued', "
+            "'carried-over')",
             name="status",
         ),
         {"info": {"citus": "local"}},
@@ -56,4 +64,5 @@ class BillRunAccountRow(Base):
     account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"))
     status: Mapped[str]
     reason: Mapped[str | None]
+    checklist: Mapped[list[Any]] = mapped_column(server_default="[]")
     changed_at: Mapped[datetime]

@@ -6,9 +6,11 @@ setting is read at start-up; nothing else in paygo looks at the environment.
 """
 
 import os
+import re
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +96,12 @@ def _whole_number(least: int, most: int) -> Callable[[str], int]:
         return int(raw)
 
     return parse
+
+
+def _pounds(raw: str) -> Decimal:
+    if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{2})?", raw):
+        raise ValueError("pounds and pence, for example 25.00")
+    return Decimal(raw).quantize(Decimal("0.01"))
 
 
 def _one_of(*words: str) -> Callable[[str], str]:
@@ -274,6 +282,12 @@ class Settings:
         _whole_number(1, 72),
         default="13",
         help="How many months back usage may still be sent or corrected.",
+    )
+    smallest_invoice: Decimal = _setting(  # noqa: RUF009 - declared as the others are
+        "PAYGO_SMALLEST_INVOICE",
+        _pounds,
+        default="0.00",
+        help="Pounds without VAT below which an invoice is carried over, but never past March.",
     )
     supplier_name: str = _setting(
         "PAYGO_SUPPLIER_NAME",

@@ -46,6 +46,19 @@ def test_a_vat_invoice_carries_what_regulation_14_asks(particular: str) -> None:
     assert particular in text_of(samples.standard_invoice())
 
 
+def test_lines_are_summed_by_cost_centre() -> None:
+    assert "By cost centre" in text_of(samples.standard_invoice())
+    assert "A10234" in first_page_of(samples.standard_invoice())
+    uncoded = replace(
+        samples.standard_invoice(),
+        lines=tuple(
+            replace(line, cost_centre=None, subjective_code=None)
+            for line in samples.standard_invoice().lines
+        ),
+    )
+    assert "By cost centre" not in text_of(uncoded)
+
+
 @pytest.mark.parametrize(
     "particular",
     [

@@ -50,6 +50,7 @@ FACTS: dict[str, dict[str, Any]] = {
         "number": "PG-2627-000123",
         "outcome": "credited",
     },
+    "order.low": {"order": "PO-77", "value": "100.00", "used": "85.00", "used_percent": 85},
     "webhook.paused": {"endpoint_id": "whe_1", "failures": 12, "last_status": 500},
 }
 
