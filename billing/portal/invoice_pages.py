@@ -1,16 +1,15 @@
 """What the pages of invoices show: frozen, worded, added up."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from itertools import groupby
 from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import quote
 
 from billing.documents.render import DOCUMENTS
 from billing.documents.words import show_vat_number
-from billing.forms import Form
 from billing.invoices import queries as invoices
 from billing.invoices.model import (
     Invoice,
@@ -21,13 +20,11 @@ from billing.invoices.model import (
     Party,
 )
 from billing.invoices.tables import InvoiceLineRow
-from billing.listing import Asked, Cell, Column, Listing
 from billing.money import show_pounds, sum_pounds
 from billing.portal.account import OpenAccount
+from billing.portal.invoice_list_pages import standing_tag
 from billing.portal.invoice_queries import (
     Document,
-    InvoiceFilter,
-    InvoiceSummary,
     IssuedInvoice,
     RelatedInvoice,
 )
@@ -35,7 +32,6 @@ from billing.portal.owing import Owing
 from billing.portal.parts import Figure, Link, Tag
 from billing.portal.usage_asked import UsageAsked
 from billing.portal.words import (
-    plural,
     shorten,
     show_number,
     show_size,
@@ -43,30 +39,7 @@ from billing.portal.words import (
     show_treatment,
     show_unit_price,
 )
-from metering.periods import Month, financial_year_label, london_day, show_date
-
-PAGE_SIZE = 25
-STANDINGS = (
-    ("", "All"),
-    ("to-pay", "To pay"),
-    ("overdue", "Overdue"),
-    ("paid", "Paid"),
-    ("credit", "Credit notes"),
-)
-
-
-@dataclass(frozen=True)
-class InvoicesPage:
-    """The list of invoices and what is owed."""
-
-    account: OpenAccount
-    figures: tuple[Figure, ...]
-    form: Form
-    standings: tuple[tuple[str, str], ...]
-    years: tuple[tuple[str, str], ...]
-    is_filtered: bool
-    listing: Listing
-    csv_href: str
+from metering.periods import Month, london_day, show_date
 
 
 @dataclass(frozen=True)
@@ -146,119 +119,6 @@ class InvoicePage:
     downloads: tuple[Download, ...]
     related: tuple[Link, ...]
     seal: str
-
-
-def standing_tag(*, kind: str, status: str, due_on: date | None, today: date) -> Tag:
-    """Return where an issued invoice stands, in a word."""
-    if kind == "credit-note":
-        return Tag("Used", "green") if status == "settled" else Tag("Credit", "aqua-green")
-    if status == "settled":
-        return Tag("Paid", "green")
-    if due_on is not None and due_on < today:
-        return Tag("Overdue", "red")
-    return Tag("To pay", "blue")
-
-
-def owing_figures(owing: Owing) -> tuple[Figure, ...]:
-    """Return what is owed, for the top of a page."""
-    due = f", next by {show_date(owing.next_due_on)}" if owing.next_due_on else ""
-    late = len(owing.overdue)
-    figures = [
-        Figure(
-            "To pay",
-            show_pounds(owing.to_pay),
-            f"{plural(len(owing.debts), 'invoice')}{due}" if owing.debts else "Nothing to pay",
-        ),
-        Figure(
-            "Overdue",
-            show_pounds(owing.to_pay_late),
-            plural(late, "invoice") if late else "Nothing overdue",
-            "warning" if late else "success",
-        ),
-    ]
-    if owing.credit > 0:
-        figures.append(
-            Figure(
-                "Credit to use",
-                show_pounds(owing.credit),
-                "Payments and credit notes not set against an invoice yet",
-            )
-        )
-    return tuple(figures)
-
-
-def invoices_page(
-    *,
-    account: OpenAccount,
-    path: str,
-    found: Sequence[InvoiceSummary],
-    total: int,
-    owing: Owing,
-    years: Iterable[int],
-    wanted: InvoiceFilter,
-    asked: Asked,
-    today: date,
-) -> InvoicesPage:
-    """Return the list of invoices."""
-    query = {
-        "status": wanted.standing,
-        "year": "" if wanted.financial_year is None else str(wanted.financial_year),
-        "search": wanted.search,
-    }
-    kept = {name: value for name, value in query.items() if value}
-    rows = []
-    for item in found:
-        tag = standing_tag(kind=item.kind, status=item.status, due_on=item.due_on, today=today)
-        rows.append(
-            (
-                Cell(item.number, href=f"{path}/{quote(item.id)}"),
-                Cell(Month.of_day(item.month).name),
-                Cell(show_date(london_day(item.issued_at))),
-                Cell(
-                    show_date(item.due_on)
-                    if item.due_on is not None and item.kind == "invoice"
-                    else "–"
-                ),
-                Cell(tag.text, colour=tag.colour),
-                Cell(show_pounds(item.total)),
-            )
-        )
-    order = {"sort": asked.sort, "direction": asked.direction}
-    return InvoicesPage(
-        account=account,
-        figures=owing_figures(owing),
-        form=Form(query),
-        standings=STANDINGS,
-        years=(("", "All"), *((str(year), financial_year_label(year)) for year in years)),
-        is_filtered=bool(kept),
-        listing=Listing(
-            caption="Invoices and credit notes",
-            caption_hidden=True,
-            columns=(
-                Column("Number", "number"),
-                Column("For", "month"),
-                Column("Issued", "issued"),
-                Column("Due", "due"),
-                Column("Status"),
-                Column("Total with VAT", "total", numeric=True),
-            ),
-            rows=tuple(rows),
-            path=path,
-            query=kept,
-            sort=asked.sort,
-            direction=asked.direction,
-            page=asked.page,
-            page_size=PAGE_SIZE,
-            total=total,
-            empty=(
-                "No invoice matches. Change the filters or clear them."
-                if kept
-                else "There are no invoices yet. They are issued after the end of each month; "
-                "until then, see what this month has come to so far on the overview."
-            ),
-        ),
-        csv_href=f"{path}.csv?{urlencode(kept | order)}",
-    )
 
 
 def invoice_page(

@@ -9,7 +9,8 @@ from billing.portal import invoice_queries as queries
 from billing.portal.account import opened
 from billing.portal.answers import attachment
 from billing.portal.blueprint import blueprint
-from billing.portal.invoice_pages import PAGE_SIZE, invoice_page, invoices_page, standing_tag
+from billing.portal.invoice_list_pages import PAGE_SIZE, invoices_page, standing_tag
+from billing.portal.invoice_pages import invoice_page
 from billing.portal.invoice_queries import InvoiceFilter
 from billing.portal.owing import owing
 from metering.kit.web import edge

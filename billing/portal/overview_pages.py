@@ -14,7 +14,7 @@ from billing.money import NOUGHT, show_pounds, sum_pounds
 from billing.portal.account import OpenAccount
 from billing.portal.budget_pages import budgets_listing
 from billing.portal.changes import Part, changes
-from billing.portal.invoice_pages import standing_tag
+from billing.portal.invoice_list_pages import standing_tag
 from billing.portal.invoice_queries import InvoiceSummary
 from billing.portal.overview_queries import ParkedSum
 from billing.portal.owing import Owing

@@ -9,7 +9,7 @@ from billing.listing import Asked, Cell, Column, Listing
 from billing.money import show_pounds
 from billing.payments.statements import AccountStatement
 from billing.portal.account import OpenAccount
-from billing.portal.invoice_pages import owing_figures
+from billing.portal.invoice_list_pages import owing_figures
 from billing.portal.owing import Owing
 from billing.portal.parts import Figure
 from metering.periods import financial_year_label, show_date
