@@ -6,6 +6,7 @@ from flask import Blueprint, Flask, Response, send_from_directory
 from flask_smorest import Api
 
 from metering.events import views as ingest_views
+from metering.events.gate import Gate
 from metering.events.ingest import Ingest
 from metering.events.openapi import describe_ingest
 from metering.kit import clock as kit_clock
@@ -15,7 +16,7 @@ from metering.kit.db import Database
 from metering.kit.guards import PUBLIC, guard_blueprint, guard_endpoint, install_guards
 from metering.kit.limits import Limiter
 from metering.kit.problems import register_problems
-from metering.kit.web import edge, install_edge, install_web
+from metering.kit.web import edge, headers_of, install_edge, install_web
 from metering.readings import views as usage_views
 from metering.reports import views as report_views
 from metering.sources.guards import install_limiter
@@ -89,12 +90,19 @@ def register_metering(app: Flask, settings: Settings) -> None:
     )
     with app.app_context():
         here = edge()
-    app.extensions[ingest_views.INGEST] = Ingest(
+    way_in = app.extensions[ingest_views.INGEST] = Ingest(
         here.database, clock=here.clock, correction_months=settings.correction_months
     )
-    install_limiter(
-        app,
-        Limiter(per_minute=settings.requests_per_minute, workers=settings.web_workers),
+    limiter = Limiter(per_minute=settings.requests_per_minute, workers=settings.web_workers)
+    install_limiter(app, limiter)
+    app.extensions[ingest_views.GATE] = app.wsgi_app = Gate(  # type: ignore[method-assign]  # Flask documents this way
+        app.wsgi_app,
+        ingest=way_in,
+        database=here.database,
+        clock=here.clock,
+        limiter=limiter,
+        headers=headers_of(app),
+        raising=lambda: app.testing,
     )
     api = Api(app)
     guard_endpoint(app, "api-docs.openapi_json", PUBLIC)

@@ -8,6 +8,7 @@ import logging
 import re
 import sys
 from collections.abc import MutableMapping
+from datetime import UTC, datetime
 from typing import Any, Literal, TextIO
 
 import structlog
@@ -24,6 +25,7 @@ _SECRET_TEXT = re.compile(
     re.I,
 )
 _HIDDEN = "[hidden]"
+_ANSWERED = "paygo_answered"
 
 
 def _hide_in_text(text: str) -> str:
@@ -60,6 +62,50 @@ def hide_secrets(
     return event
 
 
+class _Formatter(structlog.stdlib.ProcessorFormatter):
+    """Knows one line by heart: a request that was answered, which there are most of."""
+
+    def __init__(self, *, form: LogForm, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self._form = form
+
+    def format(self, record: logging.LogRecord) -> str:
+        answered = record.__dict__.get(_ANSWERED)
+        if answered is None:
+            return super().format(record)
+        method, path, status, milliseconds, request_id = answered
+        at = datetime.fromtimestamp(record.created, UTC).isoformat().replace("+00:00", "Z")
+        # Exactly as the chain above writes it; a test compares the two.
+        if self._form == "json":
+            return (
+                f'{{"event": "request", "level": "info", "logger": "{record.name}",'
+                f' "method": "{method}", "milliseconds": {milliseconds}, "path": "{path}",'
+                f' "request_id": "{request_id}", "status": {status}, "timestamp": "{at}"}}'
+            )
+        return (
+            f"{at} [info     ] request [{record.name}] method={method}"
+            f" milliseconds={milliseconds} path={path} request_id={request_id} status={status}"
+        )
+
+
+def log_answered(
+    name: str, *, method: str, path: str, status: int, milliseconds: int, request_id: str
+) -> None:
+    """Write the line of a request that was answered, at a tenth of what `get_logger` costs.
+
+    Args:
+        name: the logger's.
+        method, path: ours, not the caller's: they are written as they are.
+        request_id: a sane one.
+    """
+    logger = logging.getLogger(name)
+    if logger.isEnabledFor(logging.INFO):
+        record = logging.LogRecord(name, logging.INFO, "", 0, "request", None, None)
+        shown = _hide_in_text(request_id)
+        record.__dict__[_ANSWERED] = (method, path, status, milliseconds, shown)
+        logger.handle(record)
+
+
 def configure_logs(
     *, level: str = "INFO", form: LogForm = "text", stream: TextIO | None = None
 ) -> None:
@@ -93,7 +139,7 @@ def configure_logs(
     )
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=[*last, renderer])
+        _Formatter(form=form, foreign_pre_chain=shared, processors=[*last, renderer])
     )
     root = logging.getLogger()
     root.handlers[:] = [handler]

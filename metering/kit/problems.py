@@ -62,20 +62,20 @@ class Problem:
     facts: Mapping[str, Any] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the RFC 9457 document."""
+    def document(self, *, path: str, request_id: str) -> bytes:
+        """Return the RFC 9457 document about one request, as it is sent."""
         document: dict[str, Any] = {
             **self.facts,
             "type": f"/problems/{self.code}",
             "title": self.title,
             "status": self.status,
             "detail": self.detail,
-            "instance": request.path,
-            "request_id": request_id(),
+            "instance": path,
+            "request_id": request_id,
         }
         if self.errors:
             document["errors"] = [error.to_json() for error in self.errors]
-        return document
+        return (json.dumps(document, sort_keys=False) + "\n").encode()
 
 
 def status_of(refusal: Refusal | type[Refusal]) -> HTTPStatus:
@@ -177,14 +177,39 @@ def problem_of_http(error: HTTPException) -> Problem:
     )
 
 
-def problem_of_fault() -> Problem:
+def problem_of_database(error: DBAPIError | PoolTimeout) -> Problem | None:
+    """Return as an answer that the database is not there; None where it is, and we are at fault."""
+    # A server that cannot be reached gives no SQLSTATE.
+    unreached = isinstance(error, OperationalError) and not getattr(error.orig, "sqlstate", None)
+    if isinstance(error, DBAPIError) and not unreached and not is_transient(error):
+        return None
+    _log.error("database unavailable", exc_info=error)
+    return problem_of_refusal(
+        errors.Unavailable(
+            "The database did not answer. Try again in a few seconds.", retry_after=5
+        )
+    )
+
+
+def problem_of_error(error: Exception) -> Problem | None:
+    """Return what was raised as an answer, and log it; None where it is a fault of ours."""
+    if isinstance(error, Refusal):
+        problem = problem_of_refusal(error)
+        _log.info("refused", code=problem.code, status=problem.status, detail=problem.detail)
+        return problem
+    if isinstance(error, DBAPIError | PoolTimeout):
+        return problem_of_database(error)
+    return None
+
+
+def problem_of_fault(reference: str) -> Problem:
     """Return an unforeseen fault as an answer that gives nothing away but a reference."""
     return Problem(
         status=500,
         code="fault",
         title="Something went wrong",
         detail="Something went wrong here, not with your request. Give the reference to support.",
-        facts={"reference": request_id()},
+        facts={"reference": reference},
     )
 
 
@@ -199,7 +224,7 @@ def is_api_request() -> bool:
 def as_json(problem: Problem) -> Response:
     """Return a problem as `application/problem+json`."""
     response = Response(
-        json.dumps(problem.to_json(), sort_keys=False) + "\n",
+        problem.document(path=request.path, request_id=request_id()),
         status=problem.status,
         content_type=MEDIA_TYPE,
     )
@@ -223,37 +248,25 @@ def register_problems(app: Flask, *, page: Callable[[Problem], Response] | None 
             return as_json(problem)
         return page(problem)
 
-    def refused(refusal: Refusal) -> Response:
-        problem = problem_of_refusal(refusal)
-        _log.info("refused", code=problem.code, status=problem.status, detail=problem.detail)
+    def expected(error: Refusal | DBAPIError | PoolTimeout) -> Response:
+        problem = problem_of_error(error)
+        if problem is None:
+            raise error
         return answer(problem)
 
     def misread(error: marshmallow.ValidationError) -> Response:
         return answer(problem_of_faults(field_errors(error.messages)))
-
-    def database_failed(error: DBAPIError | PoolTimeout) -> Response:
-        # A server that cannot be reached gives no SQLSTATE.
-        unreached = isinstance(error, OperationalError) and not getattr(
-            error.orig, "sqlstate", None
-        )
-        if isinstance(error, DBAPIError) and not unreached and not is_transient(error):
-            raise error
-        _log.error("database unavailable", exc_info=error)
-        busy = errors.Unavailable(
-            "The database did not answer. Try again in a few seconds.", retry_after=5
-        )
-        return answer(problem_of_refusal(busy))
 
     def http_error(error: HTTPException) -> Any:
         if error.code is None or error.code < 400:
             return error
         if isinstance(error, InternalServerError):
             # Flask has logged the traceback; the line carries the same request id.
-            return answer(problem_of_fault())
+            return answer(problem_of_fault(request_id()))
         return answer(problem_of_http(error))
 
-    app.register_error_handler(Refusal, refused)
+    app.register_error_handler(Refusal, expected)
     app.register_error_handler(marshmallow.ValidationError, misread)
-    app.register_error_handler(DBAPIError, database_failed)
-    app.register_error_handler(PoolTimeout, database_failed)
+    app.register_error_handler(DBAPIError, expected)
+    app.register_error_handler(PoolTimeout, expected)
     app.register_error_handler(HTTPException, http_error)

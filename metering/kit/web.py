@@ -18,6 +18,7 @@ from metering.kit.logs import get_logger
 REQUEST_ID_HEADER = "X-Request-Id"
 DEFAULT_MAX_BODY = 1024 * 1024
 
+_HEADERS = "paygo_headers"
 _SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{7,127}")
 _log = get_logger(__name__)
 
@@ -45,14 +46,16 @@ def edge() -> Edge:
 def request_id() -> str:
     """Return the id of the request in hand, made or taken over from the caller."""
     if "request_id" not in g:
-        offered = request.headers.get(REQUEST_ID_HEADER, "")
-        # Anything else could break a log line or a header, so it is replaced, not cleaned.
-        g.request_id = (
-            offered
-            if _SANE_REQUEST_ID.fullmatch(offered)
-            else str(UUID(int=secrets.randbits(128), version=4))
-        )
+        g.request_id = request_id_from(request.headers.get(REQUEST_ID_HEADER, ""))
     return str(g.request_id)
+
+
+def request_id_from(offered: str) -> str:
+    """Return the id that a caller offers where it is sane, else a new one."""
+    # Anything else could break a log line or a header, so it is replaced, not cleaned.
+    if offered and _SANE_REQUEST_ID.fullmatch(offered):
+        return offered
+    return str(UUID(int=secrets.randbits(128), version=4))
 
 
 def csp_nonce() -> str:
@@ -62,14 +65,17 @@ def csp_nonce() -> str:
     return str(g.csp_nonce)
 
 
-def content_security_policy(*, form_targets: Sequence[str] = ()) -> str:
+def content_security_policy(
+    *, form_targets: Sequence[str] = (), script_nonce: str | None = None
+) -> str:
     """Return the policy: everything from ourselves, nothing inline, never framed.
 
     Args:
+        script_nonce: lets the scripts that carry it run.
         form_targets: other origins that a form may lead to, for example a
             payment page (browsers apply `form-action` to redirects too).
     """
-    nonce = f" 'nonce-{g.csp_nonce}'" if "csp_nonce" in g else ""
+    nonce = "" if script_nonce is None else f" 'nonce-{script_nonce}'"
     return "; ".join(
         (
             "default-src 'none'",
@@ -84,6 +90,31 @@ def content_security_policy(*, form_targets: Sequence[str] = ()) -> str:
             "base-uri 'none'",
         )
     )
+
+
+def security_headers(*, secure: bool, form_targets: Sequence[str] = ()) -> dict[str, str]:
+    """Return what every answer says unless the view says otherwise; see `install_web`."""
+    headers = {
+        "Content-Security-Policy": content_security_policy(form_targets=form_targets),
+        "X-Content-Type-Options": "nosniff",
+        "X-Frame-Options": "DENY",
+        "Referrer-Policy": "same-origin",
+        "Cross-Origin-Opener-Policy": "same-origin",
+        "Cross-Origin-Resource-Policy": "same-origin",
+        "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=()",
+        # What a person or a key may see must not stay in a shared cache.
+        "Cache-Control": "no-store",
+    }
+    if secure:
+        headers["Strict-Transport-Security"] = "max-age=31536000; includeSubDomains"
+    return headers
+
+
+def headers_of(app: Flask) -> dict[str, str]:
+    """Return the security headers of an application's answers."""
+    found = app.extensions[_HEADERS]
+    assert isinstance(found, dict)
+    return found
 
 
 def install_web(
@@ -104,6 +135,7 @@ def install_web(
         form_targets: see `content_security_policy`.
     """
     app.config["MAX_CONTENT_LENGTH"] = max_body
+    always = app.extensions[_HEADERS] = security_headers(secure=secure, form_targets=form_targets)
     if proxies:
         app.wsgi_app = ProxyFix(  # type: ignore[method-assign]  # Flask documents this way
             app.wsgi_app, x_for=proxies, x_proto=proxies, x_host=proxies
@@ -116,22 +148,13 @@ def install_web(
 
     def finish(response: Response) -> Response:
         response.headers[REQUEST_ID_HEADER] = request_id()
-        headers = response.headers
-        if "Content-Security-Policy" not in headers:
-            headers["Content-Security-Policy"] = content_security_policy(form_targets=form_targets)
-        headers.setdefault("X-Content-Type-Options", "nosniff")
-        headers.setdefault("X-Frame-Options", "DENY")
-        headers.setdefault("Referrer-Policy", "same-origin")
-        headers.setdefault("Cross-Origin-Opener-Policy", "same-origin")
-        headers.setdefault("Cross-Origin-Resource-Policy", "same-origin")
-        headers.setdefault(
-            "Permissions-Policy", "camera=(), geolocation=(), microphone=(), payment=()"
-        )
-        if "Cache-Control" not in headers:
-            # What a person or a key may see must not stay in a shared cache.
-            headers["Cache-Control"] = "no-store"
-        if secure:
-            headers.setdefault("Strict-Transport-Security", "max-age=31536000; includeSubDomains")
+        if "csp_nonce" in g:
+            response.headers.setdefault(
+                "Content-Security-Policy",
+                content_security_policy(form_targets=form_targets, script_nonce=g.csp_nonce),
+            )
+        for name, value in always.items():
+            response.headers.setdefault(name, value)
         started = g.get("started")
         _log.info(
             "request",
