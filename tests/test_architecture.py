@@ -41,6 +41,7 @@ EXACT = (
 # The edges: where work becomes true. Everything below takes a session.
 EDGES = (
     "billing/access/",
+    "billing/api/views.py",
     "billing/app.py",
     "billing/cli/",
     "billing/console/",
