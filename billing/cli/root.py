@@ -23,6 +23,7 @@ COMMANDS: Mapping[str, str] = {
     "web": "billing.cli.serve:web",
     "scheduler": "billing.cli.jobs:scheduler",
     "migrate": "billing.cli.database:migrate",
+    "distribute": "billing.cli.distribution:distribute",
     "settings": "billing.cli.database:settings",
     "jobs": "billing.cli.jobs:jobs",
     "run-job": "billing.cli.jobs:run_job",

@@ -16,7 +16,7 @@ class BillRunRow(Base):
     `supplier` is who sends the invoices, as set when the run started. What is due below
     `smallest_invoice`, pounds without VAT, is carried over, but never past March.
     `wanted` is work that a person asked for and a job does: `draft` or `issue`, by
-    `wanted_by`.
+    `wanted_by`. Invoices refer to it, so on a cluster it is a copy on every node.
     """
 
     __tablename__ = "bill_runs"
@@ -24,7 +24,7 @@ class BillRunRow(Base):
         CheckConstraint("status IN ('open', 'drafted', 'approved', 'issued')", name="status"),
         CheckConstraint("approved_by IS NULL OR approved_by <> started_by", name="four_eyes"),
         CheckConstraint("wanted IN ('draft', 'issue')", name="wanted"),
-        {"info": {"citus": "local"}},
+        {"info": {"citus": "reference"}},
     )
 
     id: Mapped[str] = mapped_column(primary_key=True)
