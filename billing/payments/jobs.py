@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, time, timedelta
 
-from billing.payments import clearing, mirror, push, reminders
+from billing.payments import clearing, mirror, prepaid, push, reminders
 from billing.payments.configured import gateway_of
 from billing.payments.conservation import check_books
 from billing.payments.gateway import Gateway, GatewayRefused, GatewayUnavailable
@@ -37,8 +37,8 @@ class BooksDiffer(Conflict):
 
 
 def clear(database: Database, *, now: datetime) -> Mapping[str, int]:
-    """Post what is not in the ledger, use credit notes, confirm certain matches."""
-    counts = Counter({"posted": 0, "credits": 0, "matched": 0})
+    """Post what is not in the ledger, use credit notes and prepaid credit, confirm matches."""
+    counts = Counter({"posted": 0, "credits": 0, "prepaid": 0, "matched": 0})
     with database.snapshot() as session:
         unposted = clearing.unposted(session)
     for account_id, document_id in unposted:
@@ -57,6 +57,13 @@ def clear(database: Database, *, now: datetime) -> Mapping[str, int]:
         with database.transaction() as session:
             counts["credits"] += clearing.apply_credit(
                 session, account_id=account_id, credit_note_id=note_id, principal=PRINCIPAL, now=now
+            )
+    with database.snapshot() as session:
+        drawing = prepaid.to_draw(session)
+    for account_id in drawing:
+        with database.transaction() as session:
+            counts["prepaid"] += prepaid.draw(
+                session, account_id=account_id, principal=PRINCIPAL, now=now
             )
     with database.transaction() as session:
         counts["matched"] += clearing.match_certain(session, principal=PRINCIPAL, now=now)

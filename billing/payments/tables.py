@@ -61,6 +61,25 @@ class PaymentRow(Base):
     reversed_at: Mapped[datetime | None]
 
 
+class PrepaidRow(Base):
+    """A payment made in advance, drawn on London dates `[granted_on, ends_on)`."""
+
+    __tablename__ = "prepaid_credits"
+    __table_args__ = (
+        PrimaryKeyConstraint("account_id", "payment_id"),
+        ForeignKeyConstraint(["account_id", "payment_id"], ["payments.account_id", "payments.id"]),
+        CheckConstraint("ends_on IS NULL OR ends_on > granted_on", name="ends_after_grant"),
+        {"info": {"citus": "distributed", "distribution_column": "account_id"}},
+    )
+
+    account_id: Mapped[str]
+    payment_id: Mapped[str]
+    granted_on: Mapped[date]
+    ends_on: Mapped[date | None]
+    held_by: Mapped[str]
+    held_at: Mapped[datetime]
+
+
 class AllocationRow(Base):
     """A part of a payment or credit note set against an invoice, or a debt written off.
 

@@ -77,7 +77,12 @@ def test_a_trust_pays_by_bacs_and_the_month_is_settled_to_the_penny(database: Da
     )
     assert bank_says(database, *rows, at=later) == 2
     assert bank_says(database, *rows, "22/05/2026,-1.50,charges,,,A3", at=later) == 1
-    assert dict(jobs.clear(database, now=later)) == {"posted": 0, "credits": 0, "matched": 1}
+    assert dict(jobs.clear(database, now=later)) == {
+        "posted": 0,
+        "credits": 0,
+        "prepaid": 0,
+        "matched": 1,
+    }
 
     assert status_of(database, birmingham) == "settled"
     assert status_of(database, leicester) == "issued"
