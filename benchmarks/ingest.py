@@ -34,6 +34,7 @@ from flask import Flask
 from benchmarks import plain
 from billing.server import THREADS
 from metering.app import create_app
+from metering.events import partitions
 from metering.kit.config import Settings
 from metering.kit.db import Database
 from metering.kit.ids import uuid7
@@ -43,6 +44,7 @@ from metering.kit.postgres import EmbeddedPostgres
 from metering.kit.processes import relax_collector
 from metering.meters import operations as meters
 from metering.organisations import operations as organisations
+from metering.periods import Month
 from metering.sources import operations as sources
 
 NOW = datetime.now(UTC)
@@ -75,6 +77,8 @@ def prepare(database: Database) -> str:
         key = sources.issue_key(
             session, source_code=SOURCE, label="benchmark", created_by="benchmark", now=NOW
         )
+    month = Month.of(NOW)
+    partitions.ensure(database, months=[month.shift(-1), month, month.next])
     with database.engine.begin() as connection:
         plain.metadata.create_all(connection)
     return key.text

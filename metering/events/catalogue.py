@@ -10,6 +10,7 @@ import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
+from functools import cached_property
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -41,7 +42,7 @@ class Subject:
     successors: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Feed:
     """What one event adds to one meter.
 
@@ -56,6 +57,11 @@ class Feed:
     measured: int | None
     dimension_set: bytes
     unique: bool = False
+
+    @cached_property
+    def copied(self) -> bytes:
+        """Meter and dimension set as fields of a COPY in binary form, and the next one's length."""
+        return b"\x00\x00\x00\x04".join((b"", self.meter, self.dimension_set, b""))
 
 
 @dataclass(frozen=True, slots=True)

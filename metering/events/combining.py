@@ -15,7 +15,10 @@ from metering.events.judging import Lot
 from metering.kit.db import is_transient
 
 EVENTS_TOGETHER_MAX = 2_000
-"""Events that share a commit; a larger request has its own."""
+"""Events that share a commit."""
+
+EVENTS_ALONE_MIN = 500
+"""From so many events on a request has a commit of its own."""
 
 StoreAll = Callable[[Sequence[Lot]], None]
 
@@ -31,11 +34,14 @@ class Combiner:
     """Stores lots, together where several wait.
 
     Args:
-        store_all: stores some lots in one committed transaction, completing their fates.
+        store_all: stores some lots in one committed transaction, completing their fates;
+            never called by two threads at once.
+        store_large: the same for one large lot; threads call it at once.
     """
 
-    def __init__(self, store_all: StoreAll) -> None:
+    def __init__(self, store_all: StoreAll, *, store_large: StoreAll) -> None:
         self._store_all = store_all
+        self._store_large = store_large
         self._turn = threading.Lock()
         self._queue_lock = threading.Lock()
         self._queue: list[_Waiting] = []
@@ -48,9 +54,9 @@ class Combiner:
                 as far as is known.
             CatalogueMoved: judge it again.
         """
-        if lot.received > EVENTS_TOGETHER_MAX // 2:
+        if lot.received >= EVENTS_ALONE_MIN:
             # A large one gains nothing from company and would keep the small ones waiting.
-            self._store_all([lot])
+            self._store_large([lot])
             return
         mine = _Waiting(lot)
         with self._queue_lock:

@@ -13,7 +13,7 @@ from metering.events.decoding import Decoded
 from metering.events.judging import Lot, Window, judge
 from metering.events.model import Receipt
 from metering.events.partitions import PartitionMemory
-from metering.events.store import CatalogueMoved, store
+from metering.events.store import CatalogueMoved, store, store_bulk
 from metering.kit.auth import Key
 from metering.kit.clock import Clock
 from metering.kit.db import Database
@@ -47,7 +47,8 @@ class Ingest:
         self._correction_months = correction_months
         self._noted: dict[str, datetime] = {}
         self._partitions = PartitionMemory(database)
-        self._combiner = Combiner(self._store_all)
+        self._direct = database.direct()
+        self._combiner = Combiner(self._store_all, store_large=self._store_large)
 
     def accept(self, decoded: Decoded, *, key: Key | None, now: datetime) -> Receipt:
         """Judge and store the events of one request; they are committed on return.
@@ -107,4 +108,9 @@ class Ingest:
         return lot
 
     def _store_all(self, lots: Sequence[Lot]) -> None:
-        self._database.retrying(lambda session: store(session, lots, now=self._clock()))
+        self._direct.retrying(
+            lambda connection: store(connection, lots, now=self._clock()), pipelined=True
+        )
+
+    def _store_large(self, lots: Sequence[Lot]) -> None:
+        self._database.retrying(lambda session: store_bulk(session, lots, now=self._clock()))

@@ -134,8 +134,7 @@ class Rows:
     position: list[int] = field(default_factory=list)
     month: list[bytes] = field(default_factory=list)
     subject: list[bytes] = field(default_factory=list)
-    meter: list[bytes] = field(default_factory=list)
-    dimension_set: list[bytes] = field(default_factory=list)
+    feed: list[Feed] = field(default_factory=list)
     quantity: list[bytes] = field(default_factory=list)
     detail: dict[int, dict[str, Any]] = field(default_factory=dict)
     """By row number: what the columns do not hold."""
@@ -628,8 +627,7 @@ def _add_rows(
         rows.position.append(position)
         rows.month.append(month)
         rows.subject.append(subject)
-        rows.meter.append(feed.meter)
-        rows.dimension_set.append(feed.dimension_set)
+        rows.feed.append(feed)
         rows.quantity.append(
             ONE_PACKED if feed.measured is None or feed.unique else measured[feed.measured][1]
         )

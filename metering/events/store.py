@@ -8,11 +8,13 @@ READ COMMITTED, so that a key that another poster committed meanwhile is seen.
 
 import struct
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from itertools import chain
+from itertools import repeat as repeat_always
 from operator import itemgetter
-from typing import Any
+from typing import Any, Protocol
 from uuid import UUID
 from weakref import WeakSet
 
@@ -161,17 +163,29 @@ class _Batch:
     rejected: int = 0
 
 
-def store(session: Session, lots: Sequence[Lot], *, now: datetime) -> None:
+def store(connection: psycopg.Connection[Any], lots: Sequence[Lot], *, now: datetime) -> None:
     """Store the events of several requests in this transaction, and complete their fates.
+
+    The connection may be in pipeline mode: two round trips, whatever is stored.
 
     Raises:
         CatalogueMoved: nothing was written; judge again and start a new transaction.
+        psycopg.Error: the database refused or is gone.
+    """
+    _store(connection, lots, _insert_keys, _insert_events, now=now)
+
+
+def store_bulk(session: Session, lots: Sequence[Lot], *, now: datetime) -> None:
+    """Store the many events of a request, by COPY.
+
+    Raises:
+        CatalogueMoved: as `store`.
         DBAPIError: the database refused or is gone; `kit.db.is_transient` tells which.
     """
     connection = session.connection().connection.driver_connection
     assert isinstance(connection, psycopg.Connection)
     try:
-        _store(connection, lots, now=now)
+        _store(connection, lots, _copy_keys, _copy_events, now=now)
     except psycopg.Error as error:
         gone = connection.closed
         if gone:
@@ -180,31 +194,80 @@ def store(session: Session, lots: Sequence[Lot], *, now: datetime) -> None:
         raise DBAPIError("ingest", None, error, connection_invalidated=gone) from error
 
 
-def _store(connection: psycopg.Connection[Any], lots: Sequence[Lot], *, now: datetime) -> None:
+def _store(
+    connection: psycopg.Connection[Any],
+    lots: Sequence[Lot],
+    keep_keys: "KeepKeys",
+    keep_events: "KeepEvents",
+    *,
+    now: datetime,
+) -> None:
     teach(connection)
     batches: dict[int, _Batch] = {}
     for lot in lots:
         lot.rewind()
         if lot.source_id not in batches:
             batches[lot.source_id] = _Batch(uuid7(now=now), lot.source_id)
-    with connection.cursor() as cursor, connection.cursor() as versions:
-        # Both are sent before either is answered: one round trip.
-        with connection.pipeline():
-            versions.execute("SELECT version FROM cache_versions WHERE name = %s", (CATALOGUE,))
-            inserted = _insert_keys(cursor, lots)
-        found = versions.fetchone()
-        version = 0 if found is None else found[0]
-        if any(lot.version != version for lot in lots):
-            raise CatalogueMoved
-        if inserted:
-            _store_usage(cursor, lots, batches, keys=inserted, now=now)
+    with connection.cursor() as cursor:
+        chosen = keep_keys(cursor, lots)
+        if chosen:
+            keep_events(cursor, chosen, batches, now=now)
         for lot in lots:
             if lot.specials:
                 _store_specials(cursor, lot, batches, now=now)
         _store_batches(cursor, lots, batches, now=now)
 
 
-def _insert_keys(cursor: psycopg.Cursor[Any], lots: Sequence[Lot]) -> int:
+def _ask_version(connection: psycopg.Connection[Any]) -> psycopg.Cursor[Any]:
+    cursor = connection.cursor()
+    cursor.execute("SELECT version FROM cache_versions WHERE name = %s", (CATALOGUE,))
+    return cursor
+
+
+def _check_version(asked: psycopg.Cursor[Any], lots: Sequence[Lot]) -> None:
+    found = asked.fetchone()
+    asked.close()
+    version = 0 if found is None else found[0]
+    if any(lot.version != version for lot in lots):
+        raise CatalogueMoved
+
+
+Chosen = list[tuple[Lot, set[int] | None]]
+"""Lots, and which positions of their keys are new; None for all."""
+
+KeepKeys = Callable[[psycopg.Cursor[Any], Sequence[Lot]], Chosen]
+
+
+class KeepEvents(Protocol):
+    """Stores the events whose keys are new."""
+
+    def __call__(
+        self,
+        cursor: psycopg.Cursor[Any],
+        chosen: Chosen,
+        batches: dict[int, _Batch],
+        *,
+        now: datetime,
+    ) -> None:
+        """Store them."""
+
+
+def _insert_keys(cursor: psycopg.Cursor[Any], lots: Sequence[Lot]) -> Chosen:
+    """Insert the keys of all lots, and say of those that were there what they are."""
+    with cursor.connection.pipeline():
+        # Both are sent before either is answered: one round trip.
+        asked = _ask_version(cursor.connection)
+        inserted = _send_keys(cursor, lots)
+    _check_version(asked, lots)
+    if not inserted:
+        return []
+    if cursor.rowcount == inserted:
+        return [(lot, None) for lot in lots]
+    new = {(source, key.bytes) for source, key in cursor.fetchall()}
+    return _settle_repeats(cursor, lots, new)
+
+
+def _send_keys(cursor: psycopg.Cursor[Any], lots: Sequence[Lot]) -> int:
     """Insert the keys of all lots; return how many there are, whether new or not."""
     keys = [key for lot in lots for key in lot.keys]
     if not keys:
@@ -226,28 +289,11 @@ def _insert_keys(cursor: psycopg.Cursor[Any], lots: Sequence[Lot]) -> int:
     return len(keys)
 
 
-def _store_usage(
-    cursor: psycopg.Cursor[Any],
-    lots: Sequence[Lot],
-    batches: dict[int, _Batch],
-    *,
-    keys: int,
-    now: datetime,
-) -> None:
-    """Store the events whose key was new, and say of the others what they are."""
-    if cursor.rowcount == keys:
-        chosen: list[tuple[Lot, set[int] | None]] = [(lot, None) for lot in lots]
-    else:
-        new = {(source, key.bytes) for source, key in cursor.fetchall()}
-        chosen = _settle_repeats(cursor, lots, new)
-    _insert_events(cursor, chosen, batches, now=now)
-
-
 def _settle_repeats(
     cursor: psycopg.Cursor[Any], lots: Sequence[Lot], new: set[tuple[int, bytes]]
-) -> list[tuple[Lot, set[int] | None]]:
+) -> Chosen:
     """Return the positions that are new in each lot, and note what became of the others."""
-    chosen: list[tuple[Lot, set[int] | None]] = []
+    chosen: Chosen = []
     old: list[tuple[Lot, int]] = []
     for lot in lots:
         positions: set[int] = set()
@@ -286,7 +332,7 @@ def _fingerprints(
 
 def _insert_events(
     cursor: psycopg.Cursor[Any],
-    chosen: Sequence[tuple[Lot, set[int] | None]],
+    chosen: Chosen,
     batches: dict[int, _Batch],
     *,
     now: datetime,
@@ -309,16 +355,14 @@ def _insert_events(
             picked: Sequence[int] = range(len(rows.position))
             months += rows.month
             subjects += rows.subject
-            meters += rows.meter
-            sets += rows.dimension_set
             quantities += rows.quantity
         else:
             picked = [row for row, place in enumerate(rows.position) if place in positions]
             months += [rows.month[row] for row in picked]
             subjects += [rows.subject[row] for row in picked]
-            meters += [rows.meter[row] for row in picked]
-            sets += [rows.dimension_set[row] for row in picked]
             quantities += [rows.quantity[row] for row in picked]
+        meters += [rows.feed[row].meter for row in picked]
+        sets += [rows.feed[row].dimension_set for row in picked]
         places = [rows.position[row] for row in picked]
         keys += [lot.keys[place] for place in places]
         occurred += [lot.occurred[place] for place in places]
@@ -351,6 +395,145 @@ def _insert_events(
             else [],
         ),
     )
+
+
+# COPY in binary form: a header, rows of a number of fields and each field's length, an end.
+_COPY_HEAD = b"PGCOPY\n\xff\r\n\x00" + bytes(8)
+_COPY_END = b"\xff\xff"
+_NULL = b"\xff\xff\xff\xff"
+_LENGTH_2, _LENGTH_4, _LENGTH_8, _LENGTH_16 = (size.to_bytes(4, "big") for size in (2, 4, 8, 16))
+_COPY_KEYS = (
+    "COPY event_keys (source_id, event_key, fingerprint, occurred_at) FROM STDIN (FORMAT BINARY)"
+)
+_COPY_EVENTS = """
+COPY usage_events (source_id, kind, received_at, batch_id, detail, event_id, meter_id,
+    dimension_set_id, period_month, subject_id, event_key, occurred_at, quantity)
+FROM STDIN (FORMAT BINARY)
+"""
+
+
+def _copy_keys(cursor: psycopg.Cursor[Any], lots: Sequence[Lot]) -> Chosen:
+    """Store the keys that are new by COPY, and say of the others what they are.
+
+    COPY knows no ON CONFLICT: what is there is looked for first, and where another
+    poster's same key comes between, all goes the careful way.
+    """
+    (lot,) = lots
+    with cursor.connection.pipeline():
+        asked = _ask_version(cursor.connection)
+        cursor.execute(
+            "SELECT event_key, fingerprint FROM event_keys"
+            " WHERE source_id = %s AND event_key = ANY(%b)",
+            (lot.source_id, _array(Uuids, lot.keys, 16)),
+        )
+    _check_version(asked, lots)
+    known = {key.bytes: print_.bytes for key, print_ in cursor.fetchall()}
+    places = sorted(range(len(lot.keys)), key=lot.keys.__getitem__)
+    if known:
+        places = [place for place in places if lot.keys[place] not in known]
+    try:
+        with cursor.connection.transaction():  # a savepoint
+            _copy(cursor, _COPY_KEYS, _keys_copied(lot, places))
+    except psycopg.errors.UniqueViolation:
+        return _insert_keys(cursor, lots)
+    if not known:
+        return [(lot, None)] if lot.keys else []
+    for place, key in enumerate(lot.keys):
+        if key in known:
+            same = known[key] == lot.fingerprints[place]
+            repeat(lot, lot.indexes[place], lot.ids[place], same=same)
+    return [(lot, set(places))] if places else []
+
+
+def _keys_copied(lot: Lot, places: Sequence[int]) -> bytes:
+    head = b"\x00\x04" + _LENGTH_4 + lot.source_id.to_bytes(4, "big") + _LENGTH_16
+    return b"".join(
+        chain.from_iterable(
+            zip(
+                repeat_always(head),
+                [lot.keys[place] for place in places],
+                repeat_always(_LENGTH_16),
+                [lot.fingerprints[place] for place in places],
+                repeat_always(_LENGTH_8),
+                [lot.occurred[place] for place in places],
+                strict=False,
+            )
+        )
+    )
+
+
+def _copy_events(
+    cursor: psycopg.Cursor[Any],
+    chosen: Chosen,
+    batches: dict[int, _Batch],
+    *,
+    now: datetime,
+) -> None:
+    """Store the events whose keys are new by COPY."""
+    for lot, positions in chosen:
+        rows = lot.rows
+        places: Sequence[int] = rows.position
+        columns: tuple[Sequence[Any], ...] = (rows.feed, rows.month, rows.subject, rows.quantity)
+        picked: Sequence[int] = range(len(places))
+        if positions is not None:
+            picked = [row for row, place in enumerate(places) if place in positions]
+            places = [places[row] for row in picked]
+            columns = tuple([column[row] for row in picked] for column in columns)
+        feeds, months, subjects, quantities = columns
+        head = b"".join(
+            (
+                *(b"\x00\x0d", _LENGTH_4, lot.source_id.to_bytes(4, "big")),
+                *(_LENGTH_2, USAGE.to_bytes(2, "big"), _LENGTH_8, _packed_instant(now)),
+                *(_LENGTH_16, batches[lot.source_id].id.bytes),
+            )
+        )
+        content = b"".join(
+            chain.from_iterable(
+                zip(
+                    repeat_always(head),
+                    _extras(lot, picked, places),
+                    [feed.copied for feed in feeds],
+                    months,
+                    repeat_always(_LENGTH_4),
+                    subjects,
+                    repeat_always(_LENGTH_16),
+                    [lot.keys[place] for place in places],
+                    repeat_always(_LENGTH_8),
+                    [lot.occurred[place] for place in places],
+                    quantities,
+                    strict=False,
+                )
+            )
+        )
+        _copy(cursor, _COPY_EVENTS, content)
+
+
+def _extras(lot: Lot, picked: Sequence[int], places: Sequence[int]) -> Iterable[bytes]:
+    """Return the fields `detail` and `event_id` of each row; most rows have neither."""
+    details = lot.rows.detail
+    if not details and not any(lot.texts):
+        return repeat_always(_NULL + _NULL)
+    return [
+        _field(b"\x01" + msgspec.json.encode(details[row]) if row in details else None)
+        + _field(None if lot.texts[place] is None else str(lot.texts[place]).encode())
+        for row, place in zip(picked, places, strict=True)
+    ]
+
+
+def _field(content: bytes | None) -> bytes:
+    return _NULL if content is None else len(content).to_bytes(4, "big") + content
+
+
+def _packed_instant(instant: datetime) -> bytes:
+    since = instant - _EPOCH
+    microseconds = (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
+    return microseconds.to_bytes(8, "big", signed=True)
+
+
+def _copy(cursor: psycopg.Cursor[Any], statement: str, rows: bytes) -> None:
+    if rows:
+        with cursor.copy(statement) as copy:
+            copy.write(_COPY_HEAD + rows + _COPY_END)
 
 
 def _store_specials(

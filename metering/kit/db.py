@@ -9,11 +9,13 @@ cannot write and a page sees one instant.
 import random
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import TypeVar
+from contextlib import contextmanager, nullcontext
+from typing import Any, TypeVar
 
+import psycopg
+from psycopg.conninfo import make_conninfo
 from sqlalchemy import Engine, create_engine, text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.orm import Session
 
 T = TypeVar("T")
@@ -34,6 +36,8 @@ class Database:
 
     def __init__(self, url: str, *, pool_size: int = 5, application_name: str = "paygo") -> None:
         self.url = sqlalchemy_url(url)
+        self._application_name = application_name
+        self._directs: list[Direct] = []
         self.engine: Engine = create_engine(
             self.url,
             pool_size=pool_size,
@@ -64,20 +68,100 @@ class Database:
         Raises:
             DBAPIError: the last transient failure, or any other at once.
         """
-        for attempt in range(1, attempts + 1):
-            try:
-                with self.transaction() as session:
-                    return work(session)
-            except DBAPIError as error:
-                if attempt == attempts or not is_transient(error):
-                    raise
-                # Full jitter: contenders that failed together must not retry together.
-                time.sleep(random.uniform(0, 0.05 * 2**attempt))  # noqa: S311 - not a secret
-        raise AssertionError("unreachable")
+
+        def attempt() -> T:
+            with self.transaction() as session:
+                return work(session)
+
+        return _again(attempt, attempts=attempts)
+
+    def direct(self) -> "Direct":
+        """Return a connection of its own for a path that is asked too often for a session."""
+        made = Direct(self.url, application_name=self._application_name)
+        self._directs.append(made)
+        return made
 
     def dispose(self) -> None:
-        """Close every pooled connection."""
+        """Close every connection."""
         self.engine.dispose()
+        for direct in self._directs:
+            direct.close()
+
+
+class Direct:
+    """One psycopg connection, opened when it is first needed and again when it is lost.
+
+    A session of SQLAlchemy costs more than a small transaction: it asks first whether the
+    connection lives, and rolls back what was committed. This asks nothing, and sends
+    statements without waiting for their answers until one is looked at (pipeline mode).
+    One thread at a time.
+    """
+
+    def __init__(self, url: str, *, application_name: str) -> None:
+        self._conninfo = make_conninfo(
+            url.replace("postgresql+psycopg://", "postgresql://", 1),
+            application_name=application_name,
+            connect_timeout=10,
+        )
+        self._connection: psycopg.Connection[Any] | None = None
+
+    def retrying(
+        self,
+        work: Callable[[psycopg.Connection[Any]], T],
+        *,
+        pipelined: bool,
+        attempts: int = 5,
+    ) -> T:
+        """Run `work` in a transaction, as `Database.retrying` does.
+
+        Args:
+            pipelined: send statements without waiting; COPY cannot be used then.
+
+        Raises:
+            DBAPIError: the last transient failure, or any other at once.
+        """
+        return _again(lambda: self._once(work, pipelined=pipelined), attempts=attempts)
+
+    def _once(self, work: Callable[[psycopg.Connection[Any]], T], *, pipelined: bool) -> T:
+        try:
+            connection = self._open()
+            try:
+                with connection.pipeline() if pipelined else nullcontext():
+                    done = work(connection)
+                    connection.commit()
+            except BaseException:
+                if not connection.closed:
+                    connection.rollback()
+                raise
+        except psycopg.Error as error:
+            lost = self._connection is None or self._connection.closed
+            # As SQLAlchemy would have raised it, so that whoever retries or answers knows it.
+            kind = OperationalError if isinstance(error, psycopg.OperationalError) else DBAPIError
+            raise kind("direct", None, error, connection_invalidated=lost) from error
+        return done
+
+    def _open(self) -> psycopg.Connection[Any]:
+        if self._connection is None or self._connection.closed:
+            self._connection = psycopg.connect(self._conninfo)
+        return self._connection
+
+    def close(self) -> None:
+        """Close the connection; the next transaction opens another."""
+        if self._connection is not None:
+            self._connection.close()
+
+
+def _again(work: Callable[[], T], *, attempts: int) -> T:
+    """Do `work`, and again when the database asks for it."""
+    for attempt in range(1, attempts + 1):
+        try:
+            return work()
+        except DBAPIError as error:
+            if attempt == attempts or not is_transient(error):
+                raise
+            # Full jitter: contenders that failed together must not retry together.
+            time.sleep(random.uniform(0, 0.05 * 2**attempt))  # noqa: S311 - not a secret
+    raise AssertionError("unreachable")
 
 
 def is_transient(error: DBAPIError) -> bool:
