@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, settings
 from sqlalchemy.orm import Session
 
 from metering.kit.db import Database
-from tests import databases, trusts, web
+from tests import databases, emptying, trusts, web
 
 # A busy machine is no fault of a property: promises are tested, not milliseconds.
 settings.register_profile("paygo", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -27,10 +27,16 @@ def shared_folder(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> P
 
 
 @pytest.fixture(scope="session")
-def server_url(shared_folder: Path) -> Iterator[str]:
+def server_urls(shared_folder: Path) -> Iterator[tuple[str, str | None]]:
+    """URLs of the run's PostgreSQL server, as its owner and as superuser if there is one."""
+    with databases.test_server(shared_folder) as urls:
+        yield urls
+
+
+@pytest.fixture(scope="session")
+def server_url(server_urls: tuple[str, str | None]) -> str:
     """URL of the run's PostgreSQL server; create nothing in its own database."""
-    with databases.test_server(shared_folder) as url:
-        yield url
+    return server_urls[0]
 
 
 @pytest.fixture(scope="session")
@@ -41,10 +47,18 @@ def template_name(server_url: str, shared_folder: Path) -> Iterator[str]:
         yield name
 
 
+@pytest.fixture(scope="session")
+def lender(server_urls: tuple[str, str | None], template_name: str) -> Iterator[emptying.Lender]:
+    """Lends migrated, empty databases."""
+    found = emptying.Lender(server_urls[0], template_name, server_urls[1])
+    yield found
+    found.close()
+
+
 @pytest.fixture
-def database_url(server_url: str, template_name: str) -> Iterator[str]:
+def database_url(lender: emptying.Lender) -> Iterator[str]:
     """URL of this test's own migrated database, for programs that connect by themselves."""
-    with databases.cloned_database(server_url, template_name) as url:
+    with lender.lend() as url:
         yield url
 
 

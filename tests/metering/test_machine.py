@@ -22,7 +22,7 @@ from metering.kit.db import Database
 from metering.periods import Month, london_day
 from metering.readings.operations import rebuild
 from metering.readings.queries import unbalanced, usage_by_day
-from tests import databases
+from tests.emptying import Lender
 from tests.metering import make
 from tests.metering.make import NOW, event, withdrawal
 
@@ -41,14 +41,13 @@ MONTHS = [Month(2025, 10), Month(2026, 3), Month(2026, 6), Month(2026, 7)]
 class Meter(RuleBasedStateMachine):
     """Accept, repeat, conflict, withdraw, replace, send late, roll up, rebuild."""
 
-    server_url: str
-    template: str
+    lender: Lender
 
     def __init__(self) -> None:
         super().__init__()
         # Events are append-only, so every example has a database of its own.
         self.stack = ExitStack()
-        url = self.stack.enter_context(databases.cloned_database(self.server_url, self.template))
+        url = self.stack.enter_context(self.lender.lend())
         self.database = Database(url)
         self.stack.callback(self.database.dispose)
         make.catalogue(self.database)
@@ -172,8 +171,8 @@ class Meter(RuleBasedStateMachine):
             assert [rebuild(session, month=month, now=NOW) for month in MONTHS] == [0] * 4
 
 
-def test_readings_equal_the_model_whatever_happens(server_url: str, template_name: str) -> None:
-    Meter.server_url, Meter.template = server_url, template_name
+def test_readings_equal_the_model_whatever_happens(lender: Lender) -> None:
+    Meter.lender = lender
     run_state_machine_as_test(
         Meter,
         settings=settings(
