@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test test-fast test-faults lint fmt types bench docs constraints audit image clean
+.PHONY: help demo serve test test-fast test-faults lint fmt types bench docs constraints audit image site clean
 
 help: ## Say what there is to make
 	@grep -hE '^[a-z][a-z-]*:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -44,6 +44,10 @@ bench: $(VENV)/.dev ## Run the benchmarks; docs say what they measured
 docs: $(VENV)/.dev ## Write the pages that the code knows: settings, problems, premises
 	PYTHONPATH=. $(BIN)/python scripts/write_docs.py
 
+site: $(VENV)/.docs ## Build the documentation as a site with search, in site/
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "Open site/index.html, or: $(BIN)/mkdocs serve"
+
 constraints: $(VENV)/.dev ## Pin what is installed here; do it after a green `make test`
 	$(BIN)/python scripts/write_constraints.py
 
@@ -54,7 +58,7 @@ image: ## Build the container image
 	docker build --tag paygo .
 
 clean: ## Remove the virtual environment and everything that was made
-	rm -rf $(VENV) demo-output build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) demo-output site build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/python:
@@ -72,4 +76,9 @@ $(VENV)/.runtime: pyproject.toml constraints.txt | $(BIN)/python
 $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "Installing what paygo runs on and is tested with ..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test,dev]'
+	@touch $(VENV)/.runtime $@
+
+$(VENV)/.docs: pyproject.toml | $(BIN)/python
+	@echo "Installing what builds the site ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[docs]'
 	@touch $(VENV)/.runtime $@
