@@ -82,6 +82,7 @@ def start_month_end() -> Response:
             supplier=supplier_of(console().settings),
             principal=current_principal().id,
             now=now,
+            smallest_invoice=console().settings.smallest_invoice,
         )
     flash(f"The month end of {month.name} has started.", "success")
     return go(url_for("console.board", month=str(month)))

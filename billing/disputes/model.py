@@ -73,7 +73,10 @@ def clean_text(text: str) -> str:
     Raises:
         ValueError: nothing is left, or it is too long.
     """
-    cleaned = mask_nhs_numbers(text.replace("\x00", "").strip())
+    lines = text.replace("\r\n", "\n").split("\n")
+    # Marks without meaning in print could disguise what a line says.
+    kept = ("".join(sign for sign in line if sign.isprintable()) for line in lines)
+    cleaned = mask_nhs_numbers("\n".join(kept).strip())
     if not cleaned or len(cleaned) > LONGEST_TEXT:
         raise ValueError(f"Write between 1 and {LONGEST_TEXT:,} characters.")
     return cleaned

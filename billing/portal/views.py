@@ -9,6 +9,7 @@ from billing.access.model import Permission
 from billing.listing import Cell, Column, Listing, read_asked
 from billing.portal import (
     budget_views,
+    dispute_views,
     invoice_views,
     overview_views,
     price_views,
@@ -99,6 +100,7 @@ def _address(endpoint: str, *, first: bool) -> str | None:
 __all__ = [
     "blueprint",
     "budget_views",
+    "dispute_views",
     "invoice_views",
     "overview_views",
     "price_views",
