@@ -266,6 +266,13 @@ def _attention(
                 url_for("console.tariffs", status="submitted"),
             )
         )
+    if waiting.disputes:
+        found.append(
+            Attention(
+                f"{plural(waiting.disputes, 'query', 'queries')} of trusts to answer",
+                url_for("console.disputes"),
+            )
+        )
     if waiting.quarantined:
         found.append(
             Attention(

@@ -8,6 +8,8 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from billing.charges.tables import ChargeRow, ParkedUsageRow, PoolTotalRow
+from billing.disputes.model import DisputeStatus
+from billing.disputes.queries import counts
 from billing.money import NOUGHT
 from billing.tariffs.model import Tariff, parse_tariff
 from billing.tariffs.tables import TariffRow, TariffVersionRow
@@ -54,6 +56,7 @@ class Waiting:
     quarantined: int
     parked: int
     submitted: int
+    disputes: int
 
 
 def spend_by_service(session: Session, *, first: Month, last: Month) -> list[Spend]:
@@ -123,6 +126,7 @@ def waiting(session: Session) -> Waiting:
             select(func.count(TariffVersionRow.id)).where(TariffVersionRow.status == "submitted")
         )
         or 0,
+        disputes=counts(session)[DisputeStatus.OPEN],
     )
 
 
