@@ -11,8 +11,10 @@ from flask import g
 from billing.access import operations, queries
 from billing.access.browser import session_token
 from billing.access.model import Permission, Principal, Role
+from metering.kit.db import Scope
 from metering.kit.errors import Forbidden, Unauthenticated
 from metering.kit.guards import Guard
+from metering.kit.roles import PORTAL
 from metering.kit.web import edge
 
 # Written at most once a minute, so that reading pages does not write a row each time.
@@ -62,6 +64,22 @@ def principal_or_none() -> Principal | None:
         return current_principal()
     except Unauthenticated:
         return None
+
+
+def scope_of(principal: Principal) -> Scope | None:
+    """Return what the database lets whoever acts see of trusts; None is everything.
+
+    Give it to `database.snapshot` or `database.transaction` in every view for trusts.
+    """
+    if principal.may(Permission.SEE_EVERYTHING):
+        return None
+    return Scope(
+        PORTAL,
+        {
+            "paygo.accounts": ",".join(sorted(principal.account_ids)),
+            "paygo.subjects": ",".join(map(str, sorted(principal.organisation_ids))),
+        },
+    )
 
 
 def _signed_in() -> Principal:

@@ -146,6 +146,8 @@ class Principal:
         grants: every role held.
         must_change_password: nothing else is open until they have.
         has_password: signs in here rather than by OpenID Connect.
+        organisation_ids: of `account_ids`, by which their usage is known; known of whoever
+            has a session.
     """
 
     id: str
@@ -154,6 +156,7 @@ class Principal:
     grants: frozenset[Grant] = frozenset()
     must_change_password: bool = False
     has_password: bool = True
+    organisation_ids: frozenset[int] = frozenset()
 
     @property
     def roles(self) -> frozenset[Role]:

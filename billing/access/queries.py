@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from sqlalchemy import func, select
@@ -93,8 +93,16 @@ def live_session(session: Session, *, token: str, now: datetime) -> LiveSession:
     live = session_is_live(started_at=row.started_at, last_seen_at=row.last_seen_at, now=now)
     if row.ended_at is not None or user.disabled_at is not None or not live:
         raise ended
-    roles = session.scalars(select(UserRoleRow).where(UserRoleRow.user_id == user.id)).all()
-    return LiveSession(_principal(user, roles), row.last_seen_at)
+    roles = session.execute(
+        select(UserRoleRow, AccountRow.organisation_id)
+        .outerjoin(AccountRow, AccountRow.id == UserRoleRow.account_id)
+        .where(UserRoleRow.user_id == user.id)
+    ).all()
+    principal = replace(
+        _principal(user, [role for role, _ in roles]),
+        organisation_ids=frozenset(each for _, each in roles if each is not None),
+    )
+    return LiveSession(principal, row.last_seen_at)
 
 
 def user_row(session: Session, *, user_id: str) -> UserRow:

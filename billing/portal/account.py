@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from flask import g, url_for
 from sqlalchemy.orm import Session
 
-from billing.access.guards import RoleNeeded, current_principal
+from billing.access.guards import RoleNeeded, current_principal, scope_of
 from billing.access.model import Permission, Principal
 from billing.accounts import queries as accounts
 from metering.kit.web import edge
@@ -67,8 +67,9 @@ def opened(code: str) -> Iterator[tuple[Session, OpenAccount]]:
     Raises:
         AccountUnknown: see `account_for`.
     """
-    with edge().database.snapshot() as session:
-        account = account_for(session, principal=current_principal(), code=code)
+    principal = current_principal()
+    with edge().database.snapshot(scope=scope_of(principal)) as session:
+        account = account_for(session, principal=principal, code=code)
         g.open_account = account
         yield session, account
 
@@ -81,8 +82,9 @@ def changing(code: str) -> Iterator[tuple[Session, OpenAccount]]:
         AccountUnknown: see `account_for`.
         RoleNeeded: whoever asks may look at the account but change nothing.
     """
-    with edge().database.transaction() as session:
-        account = account_for(session, principal=current_principal(), code=code)
+    principal = current_principal()
+    with edge().database.transaction(scope=scope_of(principal)) as session:
+        account = account_for(session, principal=principal, code=code)
         if not account.may_change:
             raise RoleNeeded("Only the finance editors of this account may change it.")
         yield session, account

@@ -4,7 +4,7 @@ from functools import partial
 
 from flask import Flask, Response, render_template, request, url_for
 
-from billing.access.guards import current_principal
+from billing.access.guards import current_principal, scope_of
 from billing.access.model import Permission
 from billing.listing import Cell, Column, Listing, read_asked
 from billing.portal import (
@@ -41,7 +41,7 @@ def home() -> Response | str:
     everything = principal.may(Permission.SEE_EVERYTHING)
     search = request.args.get("search", "").strip()[:100]
     page = read_asked(request.args, keys=(), sort="").page
-    with edge().database.snapshot() as session:
+    with edge().database.snapshot(scope=scope_of(principal)) as session:
         found, total = account_choices(
             session,
             account_ids=None if everything else principal.account_ids,

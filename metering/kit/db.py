@@ -7,14 +7,16 @@ cannot write and a page sees one instant.
 """
 
 import random
+import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import psycopg
 from psycopg.conninfo import make_conninfo
-from sqlalchemy import Engine, create_engine, text
+from sqlalchemy import Engine, create_engine
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.orm import Session
 
@@ -23,6 +25,50 @@ T = TypeVar("T")
 # Serialization failure, deadlock, connection trouble, and Citus's way of saying
 # "the commit did not happen"; SCALE.md rule 13.
 _TRANSIENT_STATES = frozenset({"40001", "40P01", "57P01", "57P02", "57P03", "XX000"})
+
+_ROLE = re.compile(r"[a-z][a-z_]*")
+_SETTING = re.compile(r"[a-z][a-z_]*\.[a-z][a-z_]*")
+_VALUE = re.compile(r"[A-Za-z0-9_,-]*")
+_READ_ONLY = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"
+
+
+@dataclass(frozen=True)
+class Scope:
+    """What a transaction is narrowed to: a role with less rights, and whose rows it may see.
+
+    Attributes:
+        role: database role that the transaction takes on; see `metering.kit.roles`.
+        settings: settings that the policies of row-level security read, by name.
+
+    Raises:
+        ValueError: a name or value has characters that could end the statement.
+    """
+
+    role: str
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for pattern, texts in (
+            (_ROLE, (self.role,)),
+            (_SETTING, tuple(self.settings)),
+            (_VALUE, tuple(self.settings.values())),
+        ):
+            for each in texts:
+                if not pattern.fullmatch(each):
+                    raise ValueError(f"{each!r} cannot narrow a transaction")
+
+    @property
+    def statements(self) -> str:
+        """The statements that begin the transaction.
+
+        `SET LOCAL` and not `set_config`: a cluster passes only the former on to its workers.
+        """
+        return "; ".join(
+            (
+                f"SET LOCAL ROLE {self.role}",
+                *(f"SET LOCAL {name} = '{value}'" for name, value in self.settings.items()),
+            )
+        )
 
 
 class Database:
@@ -47,17 +93,29 @@ class Database:
         )
 
     @contextmanager
-    def transaction(self) -> Iterator[Session]:
-        """Open a read-write transaction; commit on leaving, roll back on an exception."""
+    def transaction(self, *, scope: Scope | None = None) -> Iterator[Session]:
+        """Open a read-write transaction; commit on leaving, roll back on an exception.
+
+        Args:
+            scope: narrows what it may see and do; None is everything.
+        """
         with Session(self.engine, expire_on_commit=False) as session:
+            if scope is not None:
+                session.connection().exec_driver_sql(scope.statements)
             yield session
             session.commit()
 
     @contextmanager
-    def snapshot(self) -> Iterator[Session]:
-        """Open a read-only, repeatable-read transaction that sees one instant."""
+    def snapshot(self, *, scope: Scope | None = None) -> Iterator[Session]:
+        """Open a read-only, repeatable-read transaction that sees one instant.
+
+        Args:
+            scope: narrows what it may see; None is everything.
+        """
+        # One round trip, since every page begins with it.
+        begin = _READ_ONLY if scope is None else f"{_READ_ONLY}; {scope.statements}"
         with Session(self.engine, expire_on_commit=False) as session:
-            session.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"))
+            session.connection().exec_driver_sql(begin)
             yield session
 
     def retrying(self, work: Callable[[Session], T], *, attempts: int = 5) -> T:
