@@ -100,14 +100,12 @@ def rerate_month(
         )
         now[account_id, key] = now.get((account_id, key), NOUGHT) + charge.amount
     charged = _charged(session, month)
-    known = {
-        account_id: fingerprint
-        for account_id, fingerprint in session.execute(
-            select(RatingRow.account_id, RatingRow.input_fingerprint).where(
-                RatingRow.month == month.first_day
-            )
+    rated = session.execute(
+        select(RatingRow.account_id, RatingRow.input_fingerprint).where(
+            RatingRow.month == month.first_day
         )
-    }
+    )
+    known: dict[str, str] = dict(rated.all())
     fingerprints = inputs.account_fingerprints()
     found = []
     for code, account_id in sorted(inputs.account_ids.items()):
