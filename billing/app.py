@@ -70,6 +70,9 @@ def create_app(
     secure = settings.public_url is not None and settings.public_url.startswith("https://")
     app.config.update(
         SECRET_KEY=signing_key(settings),
+        # The privacy notice says how long things are kept.
+        KEEP_SIGN_INS_DAYS=settings.keep_sign_ins_days,
+        KEEP_DELIVERIES_DAYS=settings.keep_deliveries_days,
         SESSION_COOKIE_NAME="paygo_form",
         SESSION_COOKIE_HTTPONLY=True,
         SESSION_COOKIE_SAMESITE="Lax",

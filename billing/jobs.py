@@ -23,6 +23,7 @@ from billing.invoices import operations as invoices
 from billing.invoices import queries as invoice_queries
 from billing.invoices.model import Invoice
 from billing.invoices.verifying import verify_invoices
+from billing.notifications import operations as notifications
 from billing.notifications.jobs import deliver, outlets_from
 from billing.notifications.model import Attachment
 from billing.notifications.rejections import announce_rejected
@@ -41,7 +42,6 @@ from metering.readings.month_totals import months_with_readings
 
 _log = get_logger(__name__)
 
-KEEP_SIGN_INS = timedelta(days=90)
 DOCUMENTS_AT_ONCE = 2_000
 """Invoices whose documents one run of the job makes; the rest are the next run's."""
 # Making documents is arithmetic and typesetting; below this a second process costs more.
@@ -51,8 +51,16 @@ _PROCESSES = 2
 
 def forget_sign_ins(database: Database, *, now: datetime) -> Mapping[str, int]:
     """Forget tries to sign in, and sessions, that are older than the privacy page says."""
+    keep = timedelta(days=Settings.from_environment(os.environ).keep_sign_ins_days)
     with database.transaction() as session:
-        return access.forget_old(session, before=now - KEEP_SIGN_INS)
+        return access.forget_old(session, before=now - keep)
+
+
+def forget_deliveries(database: Database, *, now: datetime) -> Mapping[str, int]:
+    """Forget finished emails and webhooks; what was announced is kept, so none goes twice."""
+    keep = timedelta(days=Settings.from_environment(os.environ).keep_deliveries_days)
+    with database.transaction() as session:
+        return {"forgotten": notifications.forget_deliveries(session, before=now - keep)}
 
 
 def rate_month_to_date(database: Database, *, now: datetime) -> Mapping[str, int]:
@@ -306,9 +314,15 @@ JOBS: tuple[Job, ...] = (
     ),
     Job(
         "forget-sign-ins",
-        "Forgets tries to sign in and sessions after 90 days.",
+        "Forgets old tries to sign in and sessions.",
         forget_sign_ins,
         at=time(3, 20),
+    ),
+    Job(
+        "forget-deliveries",
+        "Forgets old emails and webhooks that are finished.",
+        forget_deliveries,
+        at=time(3, 30),
     ),
     *payments.JOBS,
 )

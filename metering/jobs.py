@@ -1,5 +1,6 @@
 """What the scheduler may ask of metering: each job finds due work and does it."""
 
+import os
 from collections.abc import Mapping
 from datetime import datetime, time, timedelta
 from functools import partial
@@ -8,14 +9,13 @@ from sqlalchemy.orm import Session
 
 from metering.events import partitions
 from metering.kit import idempotency, jobruns
+from metering.kit.config import Settings
 from metering.kit.db import Database
 from metering.kit.jobruns import Job
 from metering.periods import Month
 from metering.readings import operations as readings
 from metering.readings.operations import RollUp
 
-KEEP_RUNS = timedelta(days=90)
-KEEP_ANSWERS = timedelta(days=7)
 KEEP_IDLE_RUNS = timedelta(days=2)
 ROUNDS_MAX = 200
 """Transactions of one run; what is left is the next run's."""
@@ -80,18 +80,20 @@ def _rebuild_month(session: Session, *, month: Month, now: datetime) -> int:
 
 def prune_job_runs(database: Database, *, now: datetime) -> Mapping[str, int]:
     """Forget old runs, and sooner those that found nothing to do."""
+    keep = timedelta(days=Settings.from_environment(os.environ).keep_job_runs_days)
     with database.transaction() as session:
         return {
             "forgotten": jobruns.forget(
-                session, before=now - KEEP_RUNS, idle_before=now - KEEP_IDLE_RUNS
+                session, before=now - keep, idle_before=now - KEEP_IDLE_RUNS
             )
         }
 
 
 def forget_answers(database: Database, *, now: datetime) -> Mapping[str, int]:
     """Forget answers that were kept for an `Idempotency-Key`."""
+    keep = timedelta(days=Settings.from_environment(os.environ).keep_answers_days)
     with database.transaction() as session:
-        return {"forgotten": idempotency.forget(session, before=now - KEEP_ANSWERS)}
+        return {"forgotten": idempotency.forget(session, before=now - keep)}
 
 
 JOBS: tuple[Job, ...] = (

@@ -2,9 +2,9 @@
 
 from collections.abc import Collection, Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
-from sqlalchemy import select, update
+from sqlalchemy import CursorResult, delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -18,6 +18,7 @@ from billing.notifications.model import (
 from billing.notifications.queries import DeliveryUnknown, SubscriptionUnknown
 from billing.notifications.tables import (
     AnnouncementRow,
+    DeliveryAttemptRow,
     DeliveryRow,
     EmailSubscriptionRow,
     WebhookEndpointRow,
@@ -205,6 +206,20 @@ def replay(
     session.flush()
     note(session, "replay delivery", row.id, principal, now, owner_of(announcement))
     return row
+
+
+def forget_deliveries(session: Session, *, before: datetime) -> int:
+    """Delete deliveries that ended before `before`, their attempts too; return how many.
+
+    What was announced stays, so nothing is delivered a second time.
+    """
+    ended = select(DeliveryRow.id).where(
+        DeliveryRow.status != "waiting",
+        func.coalesce(DeliveryRow.delivered_at, DeliveryRow.due_at) < before,
+    )
+    session.execute(delete(DeliveryAttemptRow).where(DeliveryAttemptRow.delivery_id.in_(ended)))
+    gone = session.execute(delete(DeliveryRow).where(DeliveryRow.id.in_(ended)))
+    return cast(CursorResult[Any], gone).rowcount
 
 
 def owner_of(row: AnnouncementRow | WebhookEndpointRow | EmailSubscriptionRow) -> Owner:

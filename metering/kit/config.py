@@ -289,6 +289,30 @@ class Settings:
         default="0.00",
         help="Pounds without VAT below which an invoice is carried over, but never past March.",
     )
+    keep_sign_ins_days: int = _setting(
+        "PAYGO_KEEP_SIGN_INS_DAYS",
+        _whole_number(1, 3650),
+        default="90",
+        help="Days that tries to sign in and ended sessions are kept.",
+    )
+    keep_deliveries_days: int = _setting(
+        "PAYGO_KEEP_DELIVERIES_DAYS",
+        _whole_number(30, 3650),
+        default="400",
+        help="Days that finished emails and webhooks are kept, with the address they went to.",
+    )
+    keep_answers_days: int = _setting(
+        "PAYGO_KEEP_ANSWERS_DAYS",
+        _whole_number(1, 365),
+        default="7",
+        help="Days that the answer to an Idempotency-Key is remembered.",
+    )
+    keep_job_runs_days: int = _setting(
+        "PAYGO_KEEP_JOB_RUNS_DAYS",
+        _whole_number(7, 3650),
+        default="90",
+        help="Days that the records of job runs are kept.",
+    )
     supplier_name: str = _setting(
         "PAYGO_SUPPLIER_NAME",
         _text,

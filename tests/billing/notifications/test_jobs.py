@@ -11,6 +11,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 from standardwebhooks import Webhook
 
+from billing.jobs import forget_deliveries
 from billing.notifications import dispatch, endpoints, operations, queries
 from billing.notifications.jobs import deliver, outlets_from
 from billing.notifications.model import BACKOFF, LAST_ATTEMPT, LATE_MAIL, Owner
@@ -357,3 +358,16 @@ def test_a_job_killed_while_it_sends_loses_nothing(
         row = session.scalars(select(DeliveryRow)).one()
         detail = queries.delivery(session, delivery_id=row.id)
     assert [one.outcome for one in detail.attempts] == ["delivered", None]
+
+
+def test_old_deliveries_are_forgotten_and_nothing_is_told_twice(
+    database: Database, account_id: str
+) -> None:
+    issue(database, account_id)
+    deliver(database, now=NOW, outlets=outlets())
+    before = deliveries(database)
+    assert before
+    assert forget_deliveries(database, now=NOW + timedelta(days=399)) == {"forgotten": 0}
+    assert forget_deliveries(database, now=NOW + timedelta(days=401)) == {"forgotten": len(before)}
+    deliver(database, now=NOW + timedelta(days=401), outlets=outlets())
+    assert deliveries(database) == ()
