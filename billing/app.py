@@ -17,6 +17,7 @@ from billing.console import payment_api
 from billing.console import views as console
 from billing.console.context import install_console
 from billing.help import views as help_pages
+from billing.monitoring import views as monitoring
 from billing.payments import webhooks
 from billing.payments.configured import gateway_of
 from billing.portal import views as portal
@@ -28,6 +29,7 @@ from metering.kit.config import BadSetting, Settings, signing_key
 from metering.kit.db import Database
 from metering.kit.errors import Malformed
 from metering.kit.guards import install_guards
+from metering.kit.health import register_health
 from metering.kit.jobruns import Job
 from metering.kit.problems import register_problems
 from metering.kit.web import install_edge, install_web
@@ -106,6 +108,8 @@ def create_app(
         register_oidc(app, _provider(settings))
     for register in REGISTRATIONS:
         register(app)
+    register_health(app)
+    monitoring.register(app, token=settings.metrics_token, jobs=jobs)
     webhooks.register(app, gateway=gateway_of(settings))
     payment_api.register(app)
     register_metering(app, settings)

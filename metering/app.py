@@ -14,6 +14,7 @@ from metering.kit.clock import Clock
 from metering.kit.config import Settings
 from metering.kit.db import Database
 from metering.kit.guards import PUBLIC, guard_blueprint, guard_endpoint, install_guards
+from metering.kit.health import register_health
 from metering.kit.limits import Limiter
 from metering.kit.problems import register_problems
 from metering.kit.web import edge, headers_of, install_edge, install_web
@@ -71,6 +72,7 @@ def create_app(settings: Settings, database: Database, *, clock: Clock = kit_clo
     )
     install_edge(app, database=database, clock=clock)
     install_guards(app)
+    register_health(app)
     register_metering(app, settings)
     register_problems(app)
     return app

@@ -47,6 +47,7 @@ EDGES = (
     "billing/console/",
     "billing/demo/",
     "billing/jobs.py",
+    "billing/monitoring/views.py",
     "billing/notifications/jobs.py",
     "billing/payments/",
     "billing/portal/",

@@ -89,6 +89,12 @@ def _secret_key(raw: str) -> str:
     return raw
 
 
+def _token(raw: str) -> str:
+    if len(raw) < 16 or not raw.isascii() or any(part.isspace() for part in raw):
+        raise ValueError("at least 16 characters long, without spaces")
+    return raw
+
+
 def _whole_number(least: int, most: int) -> Callable[[str], int]:
     def parse(raw: str) -> int:
         if not (raw.isascii() and raw.isdigit() and least <= int(raw) <= most):
@@ -276,6 +282,12 @@ class Settings:
         _one_of("debug", "info", "warning", "error"),
         default="info",
         help="The least severe log line that is written.",
+    )
+    metrics_token: str | None = _setting(
+        "PAYGO_METRICS_TOKEN",
+        _token,
+        secret=True,
+        help="What Prometheus sends as a bearer token to /metrics; unset: this machine may ask.",
     )
     correction_months: int = _setting(
         "PAYGO_CORRECTION_MONTHS",

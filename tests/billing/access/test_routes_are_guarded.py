@@ -21,6 +21,8 @@ PUBLIC_ENDPOINTS = {
     "help.problem",
     "api-docs.openapi_json",
     "api_docs.get_docs",
+    "health.alive",
+    "health.ready",
     "api_docs.get_docs_file",
 }
 

@@ -1,0 +1,1 @@
+"""What paygo tells of itself to Prometheus, read from the database at each scrape."""
