@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 from billing.access import operations as access
 from billing.accruals import operations as accruals
 from billing.budgets import operations as budgets
+from billing.bundles.operations import make_bundles
 from billing.charges import operations as charges
 from billing.documents.render import DOCUMENTS, render_all
 from billing.documents.usage import usage_rows
@@ -304,6 +305,12 @@ JOBS: tuple[Job, ...] = (
         "Keeps what is not invoiced at the month's end, on the first working day after it.",
         take_accruals,
         at=time(5, 40),
+    ),
+    Job(
+        "make-bundles",
+        "Packs the documents of a bill run for which a person asked into one file.",
+        make_bundles,
+        every=timedelta(seconds=15),
     ),
     Job(
         "simulate",

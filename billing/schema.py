@@ -7,6 +7,7 @@ from billing.access import tables as access
 from billing.accounts import tables as accounts
 from billing.accruals import tables as accruals
 from billing.budgets import tables as budgets
+from billing.bundles import tables as bundles
 from billing.charges import tables as charges
 from billing.disputes import tables as disputes
 from billing.forecasts import tables as forecasts
@@ -44,6 +45,7 @@ TABLE_MODULES = (
     runs,
     invoices,
     disputes,
+    bundles,
     accruals,
     ledger,
     payments,
