@@ -36,9 +36,8 @@ def test_the_year_end_statement_says_what_is_owed_accrued_and_earned(database: D
         )
         assert (str(one.income), str(one.accrued)) == ("50.00", "15.00")
         (row,) = balance_rows([one])
-        assert dict(zip(BALANCES_HEADER, row, strict=True))[
-            "Income this year without VAT (GBP)"
-        ] == ("50.00")
+        said = dict(zip(BALANCES_HEADER, row, strict=True))
+        assert said["Income this year without VAT (GBP)"] == "50.00"
 
 
 def test_balances_are_agreed_at_m9_and_m12_alone(database: Database) -> None:
