@@ -82,6 +82,7 @@ def create_app(
         # The token lives as long as a session can; `install_guards` says where it is asked for.
         WTF_CSRF_TIME_LIMIT=int(ABSOLUTE_LIMIT.total_seconds()),
         WTF_CSRF_CHECK_DEFAULT=False,
+        WEBHOOK_ALLOW_PRIVATE=settings.webhook_allow_private,
     )
     install_pages(app)
     install_web(

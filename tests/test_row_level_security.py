@@ -23,7 +23,13 @@ BY_ACCOUNT = {"accounts": "id"} | {
 }
 USAGE = ("readings", "usage_events")
 # Rows that name no trust; each is narrowed by a rule of its own.
-OTHER_RULES = {"ledger_entries", "pool_totals", "tariff_versions"}
+OTHER_RULES = {
+    "deliveries",
+    "delivery_attempts",
+    "ledger_entries",
+    "pool_totals",
+    "tariff_versions",
+}
 # The same for everybody, and nothing in them is anybody's secret.
 OPEN_TO_ALL = {
     "accruals_taken",
@@ -47,7 +53,6 @@ SECRET = (
     "idempotency_keys",
     "bank_lines",
     "quarantined_events",
-    "deliveries",
 )
 
 
@@ -149,6 +154,45 @@ def test_rows_that_name_no_trust_are_narrowed_too(url: str, mine: Scope) -> None
         )
         assert entries == {row[0] for row in own}
         assert entries
+
+
+def test_deliveries_are_seen_by_whose_news_they_carry(url: str, shown: Shown, mine: Scope) -> None:
+    other = shown.account_ids[trusts.OTHER_ODS]
+    with as_role(url, None) as connection:
+        for account_id in (mine.settings["paygo.accounts"], other):
+            run(
+                connection,
+                "INSERT INTO announcements (id, kind, subject_id, account_id, facts,"
+                " announced_at) VALUES (%s, 'invoice.paid', %s, %s, '{}', now())",
+                f"ann_{account_id}",
+                f"inv_{account_id}",
+                account_id,
+            )
+            run(
+                connection,
+                "INSERT INTO deliveries (id, announcement_id, channel, receiver, status, attempts,"
+                " tries, due_at, created_at) VALUES (%s, %s, 'email', 'a@x.example', 'dead', 1, 1,"
+                " now(), now())",
+                f"del_{account_id}",
+                f"ann_{account_id}",
+            )
+            run(
+                connection,
+                "INSERT INTO delivery_attempts (delivery_id, number, started_at)"
+                " VALUES (%s, 1, now())",
+                f"del_{account_id}",
+            )
+        run(connection, mine.statements)
+        own = f"del_{mine.settings['paygo.accounts']}"
+        assert own in {row[0] for row in connection.execute("SELECT id FROM deliveries")}
+        for name, column in (("deliveries", "id"), ("delivery_attempts", "delivery_id")):
+            seen = {row[0] for row in run(connection, f"SELECT {column} FROM {name}")}
+            assert own in seen
+            assert f"del_{other}" not in seen
+        sent = run(connection, "UPDATE deliveries SET status = 'waiting' WHERE id = %s", own)
+        assert sent.rowcount == 1
+        others = "UPDATE deliveries SET status = 'waiting' WHERE id = %s"
+        assert run(connection, others, f"del_{other}").rowcount == 0
 
 
 @pytest.mark.parametrize("scope", [Scope(PORTAL), Scope(PORTAL, {"paygo.accounts": ""})])

@@ -11,6 +11,7 @@ from billing.portal import (
     budget_views,
     dispute_views,
     invoice_views,
+    notification_views,
     overview_views,
     price_views,
     statement_views,
@@ -31,6 +32,7 @@ _SECTIONS = (
     ("Statement", "portal.statement"),
     ("Prices", "portal.prices"),
     ("Budgets", "portal.budgets"),
+    ("Notifications", "portal.notifications"),
 )
 
 
@@ -102,6 +104,7 @@ __all__ = [
     "budget_views",
     "dispute_views",
     "invoice_views",
+    "notification_views",
     "overview_views",
     "price_views",
     "register",
