@@ -3,6 +3,7 @@
 from datetime import datetime
 from decimal import Decimal
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from billing.ledger import operations as ledger
@@ -18,7 +19,7 @@ from billing.payments.funds import (
     payment,
     refresh,
 )
-from billing.payments.tables import RefundRow
+from billing.payments.tables import GatewayCallRow, RefundRow
 from metering.kit.errors import Conflict, NotFound
 from metering.kit.ids import new_id
 
@@ -31,7 +32,7 @@ class RefundUnknown(NotFound):
 
 
 class RefundFinished(Conflict):
-    """The refund was sent or has failed already."""
+    """The refund was sent or has failed already, or the gateway has it in hand."""
 
     code = "refund-finished"
     title = "The refund is finished"
@@ -148,3 +149,41 @@ def finish_refund(
         )
     note(session, "finish refund", refund_id, principal, now, {"status": row.status})
     return row
+
+
+def cancel_refund(
+    session: Session, *, account_id: str, refund_id: str, principal: str, now: datetime
+) -> RefundRow:
+    """Let a refund that was asked for not be sent; its amount is free again.
+
+    One by the gateway only where the gateway has refused it: else it may be on its way.
+
+    Raises:
+        RefundUnknown.
+        RefundFinished: it is not waiting any more, or the gateway has it in hand.
+    """
+    row = session.get(
+        RefundRow, (account_id, refund_id), with_for_update=True, populate_existing=True
+    )
+    if row is None:
+        raise RefundUnknown(f"The account has no refund {refund_id}.")
+    if row.status != "requested":
+        raise RefundFinished(f"This refund is {row.status} already.")
+    if row.via == "stripe":
+        call = session.scalar(
+            select(GatewayCallRow.status).where(
+                GatewayCallRow.account_id == account_id,
+                GatewayCallRow.action == "refund",
+                GatewayCallRow.subject_id == refund_id,
+            )
+        )
+        if call != "refused":
+            raise RefundFinished("Stripe has this refund in hand; it cannot be cancelled.")
+    return finish_refund(
+        session,
+        account_id=account_id,
+        refund_id=refund_id,
+        sent=False,
+        principal=principal,
+        now=now,
+    )

@@ -175,16 +175,25 @@ def read_csv_remittance(
     return Remittance(payer=payer, reference=reference, paid_on=paid_on, items=tuple(items))
 
 
+def read_text(content: bytes) -> str:
+    """Return the file's text: UTF-8, else as Windows writes it.
+
+    Raises:
+        StatementUnreadable: it is too large.
+    """
+    if len(content) > MOST_BYTES:
+        raise StatementUnreadable(f"The file is larger than {MOST_BYTES} bytes.")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return content.decode("cp1252", errors="replace")
+
+
 def _table(
     content: bytes, *, columns: Sequence[str], delimiter: str
 ) -> tuple[dict[str, int], list[tuple[int, list[str]]]]:
     """Return the places of the columns by folded name, and the rows after the header."""
-    if len(content) > MOST_BYTES:
-        raise StatementUnreadable(f"The file is larger than {MOST_BYTES} bytes.")
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        text = content.decode("cp1252", errors="replace")
+    text = read_text(content)
     needed = {name.strip().casefold() for name in columns}
     try:
         rows = list(enumerate(csv.reader(io.StringIO(text), delimiter=delimiter), start=1))

@@ -228,3 +228,15 @@ def undo_payment(
         principal=principal,
         now=now,
     )
+
+
+def use_of_payment(session: Session, *, account_id: str, payment_id: str) -> str | None:
+    """Return the use of a bank line that is a payment, None where it came another way."""
+    return session.scalar(
+        select(BankLineUseRow.id).where(
+            BankLineUseRow.subject_id == payment_id,
+            BankLineUseRow.account_id == account_id,
+            BankLineUseRow.kind == "payment",
+            BankLineUseRow.undone_at.is_(None),
+        )
+    )

@@ -67,6 +67,52 @@ def confirm_refund(
     )
 
 
+def confirm_refund_returned(
+    session: Session,
+    *,
+    bank_line_id: str,
+    account_id: str,
+    refund_id: str,
+    reason: str,
+    principal: str,
+    now: datetime,
+) -> RefundRow:
+    """Say that a line that came in is a refund of ours that the bank could not deliver.
+
+    Its amount is the account's again, to be set against an invoice or refunded anew.
+
+    Raises:
+        BankLineUnknown, BankLineIdentified, BankLineDirection, RefundUnknown, ReasonMissing.
+        RefundFinished: the refund was never sent, or has failed before.
+        RefundAmountDiffers: the line is not of the refund's amount.
+    """
+    check_reason(reason)
+    line = take_line(session, bank_line_id)
+    refund = session.get(RefundRow, (account_id, refund_id), with_for_update=True)
+    if refund is None:
+        raise refunds.RefundUnknown(f"The account has no refund {refund_id}.")
+    if line.amount < 0 or refund.via != "bank":
+        raise BankLineDirection("A refund that came back is a line of money that came in.")
+    if refund.status != "sent":
+        raise refunds.RefundFinished(f"This refund is {refund.status}, so it cannot come back.")
+    if left_of_line(line) != refund.amount:
+        raise RefundAmountDiffers(
+            f"The refund is of {show_pounds(refund.amount)}; "
+            f"the line is of {show_pounds(left_of_line(line))}."
+        )
+    use_line(
+        session, line, "returned", account_id, refund_id, refund.amount, principal, now, reason
+    )
+    return refunds.finish_refund(
+        session,
+        account_id=account_id,
+        refund_id=refund_id,
+        sent=False,
+        principal=principal,
+        now=now,
+    )
+
+
 def confirm_return(
     session: Session,
     *,

@@ -45,13 +45,13 @@ def unmatched(session: Session, *, limit: int = 200) -> Sequence[Unmatched]:
         .order_by(BankLineRow.booked_on, BankLineRow.id)
         .limit(limit)
     )
-    return [_unmatched(row) for row in rows]
+    return [as_unmatched(row) for row in rows]
 
 
 def line(session: Session, *, bank_line_id: str) -> Unmatched | None:
     """Return one line, None where there is none."""
     row = session.get(BankLineRow, bank_line_id)
-    return None if row is None else _unmatched(row)
+    return None if row is None else as_unmatched(row)
 
 
 def uses(session: Session, *, bank_line_id: str) -> Sequence[BankLineUseRow]:
@@ -61,6 +61,15 @@ def uses(session: Session, *, bank_line_id: str) -> Sequence[BankLineUseRow]:
         .where(BankLineUseRow.bank_line_id == bank_line_id)
         .order_by(BankLineUseRow.made_at, BankLineUseRow.id)
     ).all()
+
+
+def line_of_payment(session: Session, *, payment_id: str) -> str | None:
+    """Return the bank line that was confirmed as a payment, undone or not; None for Stripe's."""
+    return session.scalar(
+        select(BankLineUseRow.bank_line_id)
+        .where(BankLineUseRow.subject_id == payment_id, BankLineUseRow.kind == "payment")
+        .limit(1)
+    )
 
 
 def suggestions(of: Unmatched, *, against: Ledger) -> tuple[Suggestion, ...]:
@@ -143,7 +152,8 @@ def matching_ledger(session: Session) -> Ledger:
     return Ledger(invoices=invoices, payers=payers, remittances=remittances)
 
 
-def _unmatched(row: BankLineRow) -> Unmatched:
+def as_unmatched(row: BankLineRow) -> Unmatched:
+    """Return a line with what of it is left."""
     return Unmatched(
         id=row.id,
         booked_on=row.booked_on,

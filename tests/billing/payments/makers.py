@@ -112,6 +112,11 @@ def account(session: Session, code: str = "RRK", **facts: object) -> AccountRow:
     return make.account(session, code=code, **facts)
 
 
+def account_of(session: Session, invoice: InvoiceRow) -> AccountRow:
+    """Return the account that an invoice is for."""
+    return session.get_one(AccountRow, invoice.account_id)
+
+
 def stripe_payment(
     session: Session,
     account: AccountRow,
