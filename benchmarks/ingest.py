@@ -11,6 +11,7 @@ import argparse
 import gzip
 import io
 import json
+import multiprocessing
 import os
 import random
 import selectors
@@ -32,7 +33,7 @@ import psycopg
 from flask import Flask
 
 from benchmarks import plain
-from billing.server import THREADS
+from billing.server import CONNECTIONS, server
 from metering.app import create_app
 from metering.events import partitions
 from metering.kit.config import Settings
@@ -197,14 +198,9 @@ def settings() -> Settings:
 
 
 @contextmanager
-def server(name: str, url: str, *, port: int, threads: int) -> Iterator[None]:
-    """Serve an application by gunicorn, two workers with threads, as paygo does."""
-    command = [
-        *(sys.executable, "-m", "gunicorn", f"benchmarks.ingest:serve_{name}()"),
-        *("--bind", f"127.0.0.1:{port}", "--workers", "2", "--threads", str(threads)),
-        *("--worker-class", "gthread", "--log-level", "error", "--keep-alive", "30"),
-        *("--worker-connections", "1000"),
-    ]
+def serving(name: str, url: str, *, port: int) -> Iterator[None]:
+    """Serve an application as paygo is served: the same server, two workers, as many threads."""
+    command = [sys.executable, "-m", "benchmarks.ingest", "--serve", name, "--port", str(port)]
     process = subprocess.Popen(command, env={**os.environ, "BENCHMARK_URL": url})
     try:
         for _ in range(300):
@@ -215,22 +211,30 @@ def server(name: str, url: str, *, port: int, threads: int) -> Iterator[None]:
                 break
             except OSError:
                 time.sleep(0.1)
+        time.sleep(2)  # the other worker
         yield
     finally:
         process.terminate()
         process.wait(20)
 
 
+def serve(name: str, port: int) -> None:
+    """Serve one of the two applications until terminated."""
+    multiprocessing.set_start_method("fork")
+    load = {"product": serve_product, "plain": serve_plain}[name]
+    server(host="127.0.0.1", port=port, workers=2).serve(target_loader=load, wrap_loader=False)
+
+
 def serve_product() -> Flask:
-    """Return the product for gunicorn."""
+    """Return the product."""
     configure_logs(level="ERROR")
-    app = create_app(settings(), Database(os.environ["BENCHMARK_URL"], pool_size=8))
+    app = create_app(settings(), Database(os.environ["BENCHMARK_URL"], pool_size=CONNECTIONS))
     relax_collector()
     return app
 
 
 def serve_plain() -> Flask:
-    """Return the plain application for gunicorn."""
+    """Return the plain application."""
     app = plain.create_app(os.environ["BENCHMARK_URL"])
     relax_collector()
     return app
@@ -285,8 +289,12 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--only-single", action="store_true", help="skip the large batches")
     parser.add_argument("--clients", type=int, default=64)
-    parser.add_argument("--threads", type=int, default=THREADS, help="of each gunicorn worker")
+    parser.add_argument("--serve", choices=("product", "plain"), help=argparse.SUPPRESS)
+    parser.add_argument("--port", type=int, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    if arguments.serve:
+        serve(arguments.serve, arguments.port)
+        return
     configure_logs(level="ERROR")
     relax_collector()
     with tempfile.TemporaryDirectory() as folder:
@@ -321,7 +329,7 @@ def measure(url: str, arguments: argparse.Namespace) -> None:
     }
     rates = {}
     for number, name in enumerate(("plain", "product")):
-        with server(name, url, port=PORT + number, threads=arguments.threads):
+        with serving(name, url, port=PORT + number):
             rates[name] = single(
                 PORT + number,
                 headers,

@@ -63,7 +63,7 @@ class EventSchema(Schema):
 def create_app(url: str) -> Flask:
     """Return the application."""
     app = Flask("plain")
-    engine = create_engine(sqlalchemy_url(url), pool_size=8, max_overflow=5)
+    engine = create_engine(sqlalchemy_url(url), pool_size=32, max_overflow=5)
     schema = EventSchema(many=True)
 
     @app.post("/api/v1/events")

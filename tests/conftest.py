@@ -19,6 +19,22 @@ settings.register_profile("thorough", settings.get_profile("paygo"), max_example
 settings.load_profile("paygo")
 
 
+FAULTS = pytest.StashKey[list[tuple[str, int, int, int, int]]]()
+"""What was killed, how often, of how many events, how many were lost and doubled."""
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    """Print the table of faults, where there were any."""
+    rows = config.stash.get(FAULTS, [])
+    if rows:
+        terminalreporter.section("killed under load")
+        head = ("killed with SIGKILL", "times", "events", "lost", "doubled")
+        for name, *figures in (head, *rows):
+            terminalreporter.write_line(f"{name:<30}" + "".join(f"{one!s:>9}" for one in figures))
+
+
 @pytest.fixture(scope="session")
 def shared_folder(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
     """A folder that all workers of this run share."""

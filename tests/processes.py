@@ -40,7 +40,7 @@ def command_of(pid: int) -> str:
         return ""
 
 
-def wait_for(condition: Callable[[], bool], *, seconds: float = 20) -> None:
+def wait_for(condition: Callable[[], bool], *, seconds: float = 60) -> None:
     """Wait until `condition` holds; fail the test when it does not in time."""
     end = time.monotonic() + seconds
     while not condition():

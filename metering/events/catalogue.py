@@ -15,6 +15,7 @@ from functools import cached_property
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from metering.events.model import UNCOUNTED_METER
 from metering.kit import versions
 from metering.kit.auth import Key
 from metering.kit.db import Database
@@ -64,7 +65,7 @@ class Feed:
         return b"\x00\x00\x00\x04".join((b"", self.meter, self.dimension_set, b""))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Shape:
     """All that a combination of dimensions decides, worked out once.
 
@@ -75,6 +76,13 @@ class Shape:
 
     feeds: tuple[Feed, ...]
     canonical: str
+
+    @cached_property
+    def only(self) -> Feed | None:
+        """The one feed, where it adds a number and the event is otherwise not kept."""
+        first = self.feeds[0]
+        plain = len(self.feeds) == 1 and not first.unique and first.meter != _UNCOUNTED
+        return first if plain else None
 
 
 @dataclass(frozen=True)
@@ -127,6 +135,9 @@ SHAPES_MAX = 50_000
 def packed_int4(number: int) -> bytes:
     """Return a number as PostgreSQL's binary int4."""
     return number.to_bytes(4, "big", signed=True)
+
+
+_UNCOUNTED = packed_int4(UNCOUNTED_METER)
 
 
 def load(session: Session) -> Catalogue:

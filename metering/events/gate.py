@@ -103,7 +103,7 @@ class Gate:
             milliseconds=round((time.perf_counter() - started) * 1000),
             request_id=request_id,
         )
-        return (body,)
+        return [body]
 
     def _take(self, environ: "WSGIEnvironment", headers: Headers) -> tuple[int, bytes]:
         now = self._clock()

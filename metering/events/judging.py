@@ -23,7 +23,7 @@ from metering.events.catalogue import (
     Subject,
     packed_int4,
 )
-from metering.events.decoding import Decoded, Envelope, Unreadable, step
+from metering.events.decoding import Decoded, Envelope, Item, Unreadable, step
 from metering.events.model import (
     CONFLICT,
     DUPLICATE,
@@ -34,6 +34,7 @@ from metering.events.model import (
     FateName,
     Receipt,
     key_of,
+    keys_of,
 )
 from metering.events.quantities import (
     ONE_PACKED,
@@ -215,16 +216,7 @@ def judge(
         oldest=window.oldest,
         envelopes=items,
     )
-    judged = _Judge(catalogue, principal, window, dimension_sets, lot)
-    for index, item in enumerate(items):
-        if type(item) is Envelope:
-            try:
-                judged.take(index, item)
-            except _No as no:
-                refuse(lot, index, item.id, REJECTED, no.pointer, no.code, no.detail)
-        else:
-            assert isinstance(item, Unreadable)
-            refuse(lot, index, item.event_id, REJECTED, item.pointer, item.code, item.detail)
+    _Judge(catalogue, principal, window, dimension_sets, lot).take_all(items)
     lot.judged = (len(lot.fates), len(lot.refused))
     return lot
 
@@ -252,18 +244,15 @@ def refuse(
 
 
 class _Judge:
-    """The state of judging one request; `take` is the hot loop's body."""
+    """The state of judging one request."""
 
     __slots__ = (
         "_catalogue",
         "_code",
         "_lot",
         "_newest",
-        "_oldest",
         "_seen",
         "_sets",
-        "_source_id",
-        "_subjects",
         "_types",
         "_window",
     )
@@ -278,8 +267,6 @@ class _Judge:
     ) -> None:
         self._catalogue = catalogue
         self._code = principal.source_code
-        self._source_id = principal.source_id
-        self._subjects = catalogue.subjects
         # The event types of this source alone, so that the loop looks up plain texts.
         self._types = {
             name: kind
@@ -287,90 +274,137 @@ class _Judge:
             if source == principal.source_id
         }
         self._window = window
-        self._oldest, self._newest = window.oldest, window.newest
+        self._newest = window.newest
         self._sets = dimension_sets
         self._lot = lot
         self._seen: dict[bytes, bytes] = {}
 
-    def take(self, index: int, event: Envelope) -> None:
-        """Judge one event and add it to the lot.
+    def take_all(self, items: Sequence[Item]) -> None:
+        """Judge every event, and add each to the lot or to what is refused.
 
-        Raises:
-            _No: it is refused.
+        One loop with everything in local names, since it runs for every event there is.
         """
-        lot = self._lot
-        if event.specversion != "1.0":
-            raise _No("/specversion", "specversion-unsupported", "The specversion is 1.0.")
-        event_id = event.id
-        key, text = key_of(event_id)
-        if text is not None:
-            _check_id(event_id)
-        if event.source != self._code:
-            raise self._wrong_source(event.source)
-        moment = event.time
-        if moment.tzinfo is not UTC:
-            moment = _utc(moment)
-        subject = self._subjects.get(event.subject)
-        if event.type == WITHDRAWAL_TYPE:
-            self._withdrawal(index, event, key, text, moment, subject)
-            return
-        kind = self._types.get(event.type)
-        if kind is None:
-            raise _No(
-                "/type",
-                "type-unknown",
-                f"No meter of {self._code} reads events of the type '{event.type[:100]}'.",
-            )
-        if subject is None:
-            raise _unknown_subject(event.subject)
-        if not self._oldest <= moment <= self._newest:
-            raise self._wrong_time(moment)
-        if subject.closed_at is not None or subject.opened_at is not None:
-            _check_open(event.subject, subject, moment)
-        since = moment - _PG_EPOCH
-        microseconds = (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
-        members = event.data
-        measured: list[tuple[str, bytes]] = []
-        if kind.measured:
-            members = members.copy()
-            for name, is_number in kind.measured_numbers:
-                value = members.pop(name, None)
-                usual = remembered.get(value) if type(value) is str and is_number else None
-                measured.append(usual or _measure(value, name, is_number=is_number))
-        try:
-            shape = kind.shapes.get(tuple(members.items()))
-        except TypeError:  # a value that is no text
-            shape = None
-        if shape is None:
-            shape = self._shape(kind, members)
-        figures = measured[0][0] if len(measured) == 1 else _US.join(pair[0] for pair in measured)
-        content = (
-            f"{event.type}\x1f{event.subject}\x1f{microseconds}\x1f{figures}\x1f{shape.canonical}"
-            f"\x1f{event.replaces or ''}"
-        )
-        fingerprint = blake2b(content.encode(), digest_size=16).digest()
-        occurred = microseconds.to_bytes(8, "big", signed=True)
-        place = bisect_right(self._window.starts, moment) - 1
-        month = self._window.packed[place]
-        lot.places.add(place)
-        if event.replaces is not None or event.withdraws is not None:
-            self._replacement(
-                index, event, key, text, fingerprint, occurred, subject, shape, measured, month
-            )
-            return
-        known = self._seen.get(key)
-        if known is not None:
-            repeat(lot, index, event_id, same=known == fingerprint)
-            return
-        self._seen[key] = fingerprint
-        position = len(lot.keys)
-        lot.keys.append(key)
-        lot.texts.append(text)
-        lot.fingerprints.append(fingerprint)
-        lot.occurred.append(occurred)
-        lot.indexes.append(index)
-        lot.ids.append(event_id)
-        _add_rows(lot.rows, position, month, subject.packed, shape, measured, event)
+        lot, seen = self._lot, self._seen
+        rows, months = lot.rows, self._window.packed
+        positions, row_months, row_subjects = rows.position, rows.month, rows.subject
+        row_feeds, row_quantities = rows.feed, rows.quantity
+        keys, texts, prints, instants = lot.keys, lot.texts, lot.fingerprints, lot.occurred
+        indexes, ids, places, starts = lot.indexes, lot.ids, lot.places, self._window.starts
+        code, subjects, types = self._code, self._catalogue.subjects, self._types
+        oldest, newest = self._window.oldest, self._window.newest
+        identities = keys_of([item.id if type(item) is Envelope else "" for item in items])
+        month_start = month_end = newest  # of the month that the event before lay in
+        month, place = b"", 0
+        for index, (event, (key, text)) in enumerate(zip(items, identities, strict=True)):
+            if type(event) is not Envelope:
+                assert isinstance(event, Unreadable)
+                refuse(
+                    lot, index, event.event_id, REJECTED, event.pointer, event.code, event.detail
+                )
+                continue
+            try:
+                if event.specversion != "1.0":
+                    raise _No("/specversion", "specversion-unsupported", "The specversion is 1.0.")
+                event_id = event.id
+                if text is not None:
+                    _check_id(event_id)
+                if event.source != code:
+                    raise self._wrong_source(event.source)
+                moment = event.time
+                if moment.tzinfo is not UTC:
+                    moment = _utc(moment)
+                subject = subjects.get(event.subject)
+                kind = types.get(event.type)
+                if kind is None:
+                    if event.type == WITHDRAWAL_TYPE:
+                        self._withdrawal(index, event, key, text, moment, subject)
+                        continue
+                    raise _No(
+                        "/type",
+                        "type-unknown",
+                        f"No meter of {code} reads events of the type '{event.type[:100]}'.",
+                    )
+                if subject is None:
+                    raise _unknown_subject(event.subject)
+                if not oldest <= moment <= newest:
+                    raise self._wrong_time(moment)
+                if subject.closed_at is not None or subject.opened_at is not None:
+                    _check_open(event.subject, subject, moment)
+                since = moment - _PG_EPOCH
+                microseconds = (since.days * 86_400 + since.seconds) * 1_000_000 + (
+                    since.microseconds
+                )
+                members = event.data
+                measured: list[tuple[str, bytes]] = []
+                if kind.measured:
+                    members = members.copy()
+                    for name, is_number in kind.measured_numbers:
+                        value = members.pop(name, None)
+                        usual = remembered.get(value) if type(value) is str and is_number else None
+                        measured.append(usual or _measure(value, name, is_number=is_number))
+                try:
+                    shape = kind.shapes.get(tuple(members.items()))
+                except TypeError:  # a value that is no text
+                    shape = None
+                if shape is None:
+                    shape = self._shape(kind, members)
+                figures = (
+                    measured[0][0]
+                    if len(measured) == 1
+                    else _US.join([pair[0] for pair in measured])
+                )
+                replaces = event.replaces
+                content = (
+                    f"{event.type}\x1f{event.subject}\x1f{microseconds}\x1f{figures}"
+                    f"\x1f{shape.canonical}\x1f{replaces or ''}"
+                )
+                fingerprint = blake2b(content.encode(), digest_size=16).digest()
+                occurred = microseconds.to_bytes(8, "big", signed=True)
+                if not month_start <= moment < month_end:
+                    place = bisect_right(starts, moment) - 1
+                    places.add(place)
+                    month, month_start = months[place], starts[place]
+                    month_end = starts[place + 1] if place + 1 < len(starts) else month_start
+                if replaces is not None or event.withdraws is not None:
+                    self._replacement(
+                        index,
+                        event,
+                        key,
+                        text,
+                        fingerprint,
+                        occurred,
+                        subject,
+                        shape,
+                        measured,
+                        month,
+                    )
+                    continue
+                known = seen.get(key)
+                if known is not None:
+                    repeat(lot, index, event_id, same=known == fingerprint)
+                    continue
+                seen[key] = fingerprint
+                position = len(keys)
+                keys.append(key)
+                texts.append(text)
+                prints.append(fingerprint)
+                instants.append(occurred)
+                indexes.append(index)
+                ids.append(event_id)
+                added = shape.only
+                if added is None:
+                    _add_rows(rows, position, month, subject.packed, shape, measured, event)
+                    continue
+                # What `_add_rows` does for one meter that sums or counts.
+                positions.append(position)
+                row_months.append(month)
+                row_subjects.append(subject.packed)
+                row_feeds.append(added)
+                row_quantities.append(
+                    ONE_PACKED if added.measured is None else measured[added.measured][1]
+                )
+            except _No as no:
+                refuse(lot, index, event.id, REJECTED, no.pointer, no.code, no.detail)
 
     def _repeated(self, index: int, event_id: str, key: bytes, fingerprint: bytes) -> bool:
         """Return whether the request already had this id, and note the repeat's fate."""

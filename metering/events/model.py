@@ -104,6 +104,22 @@ def key_of(event_id: str) -> tuple[bytes, str | None]:
     return hashed_uuid(event_id.encode()), event_id
 
 
+def keys_of(ids: Sequence[str]) -> list[tuple[bytes, str | None]]:
+    """Return `key_of` each, all at once where all are canonical UUIDs, as they mostly are."""
+    if set(map(len, ids)) == {36}:
+        count, joined = len(ids), "".join(ids)
+        dashes = "-" * count
+        if all(joined[at::36] == dashes for at in (8, 13, 18, 23)) and "8" not in joined[14::36]:
+            digits = joined.replace("-", "")
+            try:
+                keys = bytes.fromhex(digits)
+            except ValueError:
+                keys = b""
+            if len(keys) == 16 * count and keys.hex() == digits:
+                return [(keys[at : at + 16], None) for at in range(0, 16 * count, 16)]
+    return [key_of(event_id) for event_id in ids]
+
+
 def hashed_uuid(content: bytes) -> bytes:
     """Return SHA-256 of `content` as the 16 bytes of a UUID version 8 (RFC 9562, 5.8)."""
     digest = bytearray(hashlib.sha256(content).digest()[:16])
