@@ -3,13 +3,13 @@
 from importlib.resources import files
 
 from flask import Blueprint, Flask, Response, send_from_directory
-from flask_smorest import Api
 
 from metering.events import views as ingest_views
 from metering.events.gate import Gate
 from metering.events.ingest import Ingest
 from metering.events.openapi import describe_ingest
 from metering.kit import clock as kit_clock
+from metering.kit.api import ProblemApi
 from metering.kit.clock import Clock
 from metering.kit.config import Settings
 from metering.kit.db import Database
@@ -106,7 +106,7 @@ def register_metering(app: Flask, settings: Settings) -> None:
         headers=headers_of(app),
         raising=lambda: app.testing,
     )
-    api = Api(app)
+    api = ProblemApi(app)
     guard_endpoint(app, "api-docs.openapi_json", PUBLIC)
     api.spec.components.security_scheme(
         "key", {"type": "http", "scheme": "bearer", "bearerFormat": "pgk_<prefix>_<secret>"}

@@ -3,6 +3,8 @@
 from typing import Any
 
 from metering.events.decoding import BATCH_TYPE, EVENT_TYPE, JSON_TYPE, NDJSON_TYPE
+from metering.kit.api import ProblemSchema
+from metering.kit.problems import MEDIA_TYPE
 
 EVENT_EXAMPLE: dict[str, Any] = {
     "specversion": "1.0",
@@ -112,7 +114,10 @@ def describe_ingest(spec: Any, *, rule: Any) -> None:
         "usage": {"value": [EVENT_EXAMPLE]},
         "withdrawal": {"value": [WITHDRAWAL_EXAMPLE]},
     }
-    problem = {"description": "A problem document (RFC 9457)."}
+    problem = {
+        "description": "A problem document (RFC 9457).",
+        "content": {MEDIA_TYPE: {"schema": ProblemSchema}},
+    }
     spec.path(
         rule=rule,
         operations={
@@ -159,6 +164,7 @@ def describe_ingest(spec: Any, *, rule: Any) -> None:
                     "403": problem,
                     "413": problem,
                     "415": problem,
+                    "422": problem,
                     "429": problem,
                     "503": problem,
                 },

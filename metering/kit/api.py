@@ -4,9 +4,45 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import marshmallow
-from flask_smorest import Blueprint
+from flask_smorest import Api, Blueprint
+from marshmallow import fields
+
+from metering.kit.problems import MEDIA_TYPE
 
 View = TypeVar("View", bound=Callable[..., Any])
+
+
+class FaultSchema(marshmallow.Schema):
+    """One fault found in an input."""
+
+    pointer = fields.String(metadata={"description": "JSON pointer to it."})
+    code = fields.String()
+    detail = fields.String()
+
+
+class ProblemSchema(marshmallow.Schema):
+    """Why a request was not answered as asked (RFC 9457); some problems say more."""
+
+    type = fields.String(required=True, metadata={"description": "/problems/ and a stable code."})
+    title = fields.String(required=True)
+    status = fields.Integer(required=True)
+    detail = fields.String(required=True)
+    instance = fields.String(required=True)
+    request_id = fields.String(required=True)
+    errors = fields.List(fields.Nested(FaultSchema))
+
+
+class ProblemApi(Api):  # type: ignore[misc]  # the library has no types
+    """An API whose description says that everything but a success is a problem document."""
+
+    ERROR_SCHEMA = ProblemSchema
+    DEFAULT_RESPONSE_CONTENT_TYPE = "application/json"
+
+    def _register_responses(self) -> None:
+        # Called once, for the answers that are no success.
+        self.DEFAULT_RESPONSE_CONTENT_TYPE = MEDIA_TYPE
+        super()._register_responses()
+        del self.DEFAULT_RESPONSE_CONTENT_TYPE
 
 
 def get(blueprint: Blueprint, rule: str) -> Callable[[View], View]:

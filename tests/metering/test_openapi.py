@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
+from schemathesis.specs.openapi.checks import ignored_auth, positive_data_acceptance
 
 from metering.app import create_app
 from metering.kit.config import Settings
@@ -42,10 +43,12 @@ def test_every_answer_is_one_that_the_description_promises(described: Any) -> No
         )
         @given(case=operation.as_strategy())
         def ask(case: Any) -> None:
-            case.call_and_validate()
+            # What a description cannot say (a gzip body, a known meter) may still be refused;
+            # the key is always sent, so whether it is asked for is another test's.
+            case.call_and_validate(excluded_checks=[positive_data_acceptance, ignored_auth])
 
         try:
             ask()
-        except Exception as error:
+        except (Exception, BaseExceptionGroup) as error:  # all that is broken is told at once
             broken.append(f"{operation.method} {operation.path}: {error}")
     assert not broken, "\n\n".join(broken)
