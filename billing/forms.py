@@ -2,7 +2,7 @@
 
 The shape of a form is a marshmallow schema; a form that does not fit comes
 back with everything that was typed and one message for each field. Passwords
-are never sent back.
+are never sent back. A text that holds an NHS number is refused in every form.
 """
 
 from collections.abc import Mapping
@@ -11,7 +11,9 @@ from typing import Any
 
 from marshmallow import EXCLUDE, Schema, ValidationError
 
+from metering.kit import privacy
 from metering.kit.errors import Refusal
+from metering.kit.nhs_number import mask_nhs_numbers
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,10 @@ def read_form(schema: Schema, typed: Mapping[str, str]) -> tuple[Form, Any | Non
         name: text if schema.fields[name].metadata.get("secret") else text.strip()
         for name, text in known.items()
     }
+    patients = privacy.faults(schema, given)
+    if patients:
+        shown = {**values, **{name: mask_nhs_numbers(values[name]) for name in patients}}
+        return Form(shown, patients), None
     try:
         loaded = schema.load({name: text for name, text in given.items() if text}, unknown=EXCLUDE)
     except ValidationError as error:
@@ -103,3 +109,12 @@ def read_form(schema: Schema, typed: Mapping[str, str]) -> tuple[Form, Any | Non
         }
         return Form(values, errors), None
     return Form(values), loaded
+
+
+def read_text(typed: Mapping[str, str], name: str, *, longest: int = 500) -> str:
+    """Return one free text of a form that has no schema, such as a reason; `""` where empty.
+
+    Raises:
+        HoldsNhsNumber: it holds an NHS number.
+    """
+    return privacy.check_text(typed.get(name, "").strip()[:longest])

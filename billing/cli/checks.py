@@ -4,10 +4,12 @@ import click
 from sqlalchemy import select
 
 from billing.cli.context import MONTH, opened_database, print_json, print_table
+from billing.invoices import queries as invoices
 from billing.invoices.verifying import verify_invoices
-from billing.money import plain
+from billing.money import plain, show_pounds
 from billing.runs.model import Reconciled
 from billing.runs.reconciling import reconcile_month
+from billing.runs.rerating import Rerated, Standing, invoiced_months, rerate_invoice, rerate_month
 from metering.kit import audit
 from metering.kit.tables import AuditEntryRow
 from metering.periods import Month
@@ -86,15 +88,24 @@ def _document(row: Reconciled) -> dict[str, object]:
 
 
 @click.command()
-def verify() -> None:
+@click.argument("numbers", nargs=-1)
+@click.option("--rerate", is_flag=True, help="Rate every invoiced month again as well.")
+def verify(numbers: tuple[str, ...], rerate: bool) -> None:
     """Check every issued invoice's seal, number, sums and working, and the audit trail.
 
-    Status 1 when anything does not hold.
+    With NUMBERS of invoices, rates those again from their stored readings and prices, and
+    shows that the pennies are the same. Status 1 when anything does not hold.
 
     \b
-    Example:
+    Examples:
       paygo verify
+      paygo verify PG-2627-000001
+      paygo verify --rerate
     """
+    if numbers or rerate:
+        _rerate(numbers)
+    if numbers:
+        return
     with opened_database() as database, database.snapshot() as session:
         verified = verify_invoices(session)
         entries = session.scalars(
@@ -111,3 +122,36 @@ def verify() -> None:
         f"{verified.documents} documents: numbers, seals, sums and working hold;"
         " so does the audit trail."
     )
+
+
+def _rerate(numbers: tuple[str, ...]) -> None:
+    found: list[Rerated] = []
+    with opened_database() as database, database.snapshot() as session:
+        for number in numbers:
+            row = invoices.by_number(session, number=number)
+            found += rerate_invoice(session, account_id=row.account_id, invoice_id=row.id)
+        if not numbers:
+            for month in invoiced_months(session):
+                found += rerate_month(session, month=month)
+    shown = [one for one in found if numbers or one.standing is not Standing.SAME]
+    if shown:
+        print_table(
+            ("Trust", "Month", "Service", "Price", "Invoiced>", "Rated again>", "Standing"),
+            [
+                (
+                    one.ods_code,
+                    str(one.key.month),
+                    one.key.tariff_code,
+                    one.key.price_key,
+                    show_pounds(one.invoiced),
+                    show_pounds(one.rerated),
+                    one.standing.value,
+                )
+                for one in shown
+            ],
+        )
+    faults = sum(one.standing is Standing.FAULT for one in found)
+    if faults:
+        raise click.ClickException(f"{faults} prices come to other pennies from the same inputs.")
+    same = sum(one.standing is Standing.SAME for one in found)
+    click.echo(f"{same} of {len(found)} prices rated again come to the same pennies.")

@@ -68,7 +68,7 @@ class EndAgreementForm(Schema):
 class OrderForm(Schema):
     """A purchase order."""
 
-    number = text("Enter the purchase order's number", longest=50)
+    number = text("Enter the purchase order's number", longest=50, reference=True)
     tariff = optional_text()
     starts_on = day("Enter the first day")
     ends_on = day("", required=False)

@@ -80,10 +80,15 @@ def date_values(name: str, day: date | None) -> dict[str, str]:
     }
 
 
-def text(message: str, *, longest: int = 254) -> fields.String:
-    """Return a required text; `message` says to enter it."""
+def text(message: str, *, longest: int = 254, reference: bool = False) -> fields.String:
+    """Return a required text; `message` says to enter it.
+
+    Args:
+        reference: it is a number of a finance system, which may look like an NHS number.
+    """
     return fields.String(
         required=True,
+        metadata={"reference": reference},
         error_messages={"required": message},
         validate=validate.Length(max=longest, error="Use at most {max} characters."),
     )

@@ -17,7 +17,7 @@ from billing.console.month_end_pages import (
 from billing.console.month_end_queries import document_progress, next_month
 from billing.console.people import names_of
 from billing.console.words import plural
-from billing.forms import Form
+from billing.forms import Form, read_text
 from billing.invoices import queries as invoices
 from billing.invoices.supplier import supplier_of
 from billing.runs import operations, queries
@@ -198,7 +198,7 @@ def run_account(month: str, account_id: str) -> str:
 @guarded(PREPARES)
 def hold_account(month: str, account_id: str) -> Response | tuple[str, int]:
     """Leave an account out of the month end, for a reason."""
-    reason = request.form.get("reason", "").strip()
+    reason = read_text(request.form, "reason")
     form = Form({"reason": reason})
     if not reason:
         form = form.with_error("Enter why the account is held", name="reason")

@@ -6,6 +6,7 @@ from typing import Any
 from marshmallow import Schema, ValidationError, fields, post_load, validate
 
 from billing.payments.bank.matching import Share
+from metering.kit.privacy import no_nhs_number
 from metering.periods import Month
 
 
@@ -65,13 +66,13 @@ class ConfirmIn(Schema):
     shares = fields.List(
         fields.Nested(ShareIn), required=True, validate=validate.Length(min=1, max=500)
     )
-    reason = fields.String(load_default="")
+    reason = fields.String(load_default="", validate=no_nhs_number)
 
 
 class ReasonIn(Schema):
     """Why."""
 
-    reason = fields.String(required=True)
+    reason = fields.String(required=True, validate=no_nhs_number)
 
 
 class WriteOffIn(ReasonIn):

@@ -22,7 +22,7 @@ from billing.console.quarantine_pages import (
 from billing.console.quarantine_queries import Filter
 from billing.console.words import plural
 from billing.documents.sheet import write_sheet
-from billing.forms import Form
+from billing.forms import Form, read_text
 from billing.listing import read_asked
 from billing.web import go
 from metering.events import operations, replay
@@ -174,7 +174,7 @@ def replay_reason() -> Response:
 @guarded(PREPARES)
 def dismiss_event(event_id: UUID) -> Response | tuple[str, int]:
     """Set one refused event aside for good, with the reason."""
-    reason = request.form.get("reason", "").strip()[:500]
+    reason = read_text(request.form, "reason")
     form = Form({"reason": reason})
     if not reason:
         wrong = form.with_error("Enter why it is dismissed", name="reason")
@@ -200,7 +200,7 @@ def dismiss_reason() -> Response | str | tuple[str, int]:
     if not code or not (source.isascii() and source.isdigit()):
         raise QuarantinedEventUnknown("Choose a service and a reason.")
     wanted = Filter(source_id=int(source), code=code)
-    form = Form({"why": request.form.get("why", "").strip()[:500]})
+    form = Form({"why": read_text(request.form, "why")})
     if request.method == "POST":
         if form.value("why"):
             with edge().database.transaction() as session:

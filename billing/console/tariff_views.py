@@ -18,7 +18,7 @@ from billing.console.tariff_pages import (
     version_page,
     versions_sheet,
 )
-from billing.forms import Form
+from billing.forms import Form, read_text
 from billing.tariffs import operations, queries
 from billing.tariffs.model import Tariff, parse_tariff
 from billing.tariffs.queries import Standing, standing
@@ -184,7 +184,7 @@ def submit_version(version_id: str) -> Response | tuple[str, int]:
 @guarded(APPROVES)
 def approve_version(version_id: str) -> Response | tuple[str, int]:
     """Approve a submitted version as the second person."""
-    reason = request.form.get("reason", "").strip()
+    reason = read_text(request.form, "reason")
     return _step(
         version_id,
         lambda session: operations.approve_version(
@@ -203,7 +203,7 @@ def approve_version(version_id: str) -> Response | tuple[str, int]:
 @guarded(APPROVES)
 def return_version(version_id: str) -> Response | tuple[str, int]:
     """Send a submitted version back to be changed."""
-    reason = request.form.get("return_reason", "").strip()
+    reason = read_text(request.form, "return_reason")
     form = Form({"return_reason": reason})
     if not reason:
         wrong = form.with_error("Enter what must change", name="return_reason")
@@ -226,7 +226,7 @@ def return_version(version_id: str) -> Response | tuple[str, int]:
 @guarded(PREPARES)
 def withdraw_version(version_id: str) -> Response | tuple[str, int]:
     """Withdraw a version that never came into force."""
-    reason = request.form.get("withdraw_reason", "").strip()
+    reason = read_text(request.form, "withdraw_reason")
     form = Form({"withdraw_reason": reason})
     if not reason:
         wrong = form.with_error("Enter why it is withdrawn", name="withdraw_reason")

@@ -10,11 +10,12 @@ from typing import Protocol
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from billing.accounts.queries import predecessors
 from billing.disputes.queries import disputed_amounts
 from billing.ledger.tables import ReceivableRow
 from billing.money import NOUGHT, sum_pounds
 from billing.payments.tables import AllocationRow
-from metering.periods import london_midnight
+from metering.periods import london_day, london_midnight
 
 PROMPT_DAYS = 30
 """Better Payment Practice Code: a valid invoice is paid within 30 days."""
@@ -172,6 +173,26 @@ def open_debts(
             )
         )
     return debts
+
+
+def taken_over_debts(
+    session: Session,
+    *,
+    on: date,
+    account_id: str,
+    disputed: DisputedAmounts = disputed_amounts,
+) -> Sequence[OpenDebt]:
+    """Return what accounts that this one has taken over by `on` leave open, by ODS code.
+
+    The invoices stay on the account that they were issued to, its history whole; whoever
+    took it over owes them.
+    """
+    return [
+        debt
+        for payer in predecessors(session, account_id=account_id)
+        if payer.account.closed_at is not None and london_day(payer.account.closed_at) <= on
+        for debt in open_debts(session, on=on, account_id=payer.account.id, disputed=disputed)
+    ]
 
 
 def aged_debt(

@@ -9,6 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
+from billing.accounts.queries import heirs
 from billing.accounts.tables import AccountRow
 from billing.disputes.queries import disputed_amounts
 from billing.money import show_pounds
@@ -116,6 +117,10 @@ def due(
 def write(session: Session, *, reminder: Due, now: datetime) -> ReminderRow | None:
     """Write one reminder and announce it in the same transaction; None when it was written."""
     account = session.get_one(AccountRow, reminder.debt.account_id)
+    taken_over_by = heirs(session, account_id=account.id)
+    if taken_over_by:
+        # Whoever took the account over pays what it left open.
+        account = taken_over_by[-1].account
     made = session.execute(
         insert(ReminderRow)
         .values(
@@ -136,7 +141,7 @@ def write(session: Session, *, reminder: Due, now: datetime) -> ReminderRow | No
     announce(
         session,
         kind="invoice.reminder",
-        account_id=reminder.debt.account_id,
+        account_id=account.id,
         subject_id=f"{reminder.debt.invoice_id}:{reminder.step}",
         facts={
             "invoice_id": reminder.debt.invoice_id,

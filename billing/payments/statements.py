@@ -15,7 +15,7 @@ from billing.ledger import queries as ledger
 from billing.ledger.queries import JournalLine, Movement
 from billing.ledger.tables import ReceivableRow
 from billing.money import NOUGHT, share_out, sum_pounds
-from billing.payments.debt import DisputedAmounts, OpenDebt, open_debts
+from billing.payments.debt import DisputedAmounts, OpenDebt, open_debts, taken_over_debts
 from billing.payments.tables import AllocationRow
 from metering.periods import Month, london_midnight
 
@@ -35,6 +35,8 @@ class AccountStatement:
     Attributes:
         opening, closing: positive is owed to us; negative is credit that the account has.
         open_invoices: what is still to pay at the end.
+        taken_over: what is still to pay of accounts that this one took over by then; it is in
+            their balance, not in this one's.
     """
 
     account_id: str
@@ -44,6 +46,7 @@ class AccountStatement:
     closing: Decimal
     movements: tuple[StatementMovement, ...]
     open_invoices: tuple[OpenDebt, ...]
+    taken_over: tuple[OpenDebt, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,6 +106,11 @@ def statement_of_account(
         movements=tuple(rows),
         open_invoices=tuple(
             open_debts(
+                session, on=end_day - timedelta(days=1), account_id=account_id, disputed=disputed
+            )
+        ),
+        taken_over=tuple(
+            taken_over_debts(
                 session, on=end_day - timedelta(days=1), account_id=account_id, disputed=disputed
             )
         ),

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from billing.money import plain
 from metering.kit.errors import FieldError
+from metering.kit.nhs_number import holds_nhs_number
 
 Choice = TypeVar("Choice", bound=str)
 
@@ -62,6 +63,9 @@ class Fields:
             return None
         if not isinstance(value, str) or not value.strip() or len(value) > 200:
             self.fault(f"{at}/{name}", "not-text", f"'{name}' is text of 1 to 200 characters.")
+            return None
+        if holds_nhs_number(value):
+            self.fault(f"{at}/{name}", "nhs-number", f"'{name}' holds an NHS number. Take it out.")
             return None
         if pattern is not None and not pattern.fullmatch(value):
             self.fault(

@@ -1,6 +1,7 @@
 """flask-smorest with types: documented endpoints of an OpenAPI 3.1 API."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import wraps
 from typing import Any, TypeVar
 
 import marshmallow
@@ -8,6 +9,8 @@ from flask_smorest import Api, Blueprint
 from marshmallow import fields
 
 from metering.kit.problems import MEDIA_TYPE
+
+from metering.kit import privacy
 
 View = TypeVar("View", bound=Callable[..., Any])
 
@@ -80,13 +83,28 @@ def query_arguments(blueprint: Blueprint, schema: marshmallow.Schema) -> Callabl
 def json_arguments(
     blueprint: Blueprint, schema: marshmallow.Schema, *, example: Any
 ) -> Callable[[View], View]:
-    """Read the JSON body by a schema and give it to the view first."""
+    """Read the JSON body by a schema and give it to the view first.
+
+    A text of it that holds an NHS number is refused.
+    """
 
     def wrap(view: View) -> View:
-        wrapped: View = blueprint.arguments(schema, location="json", example=example)(view)
+        wrapped: View = blueprint.arguments(schema, location="json", example=example)(
+            _without_nhs_numbers(view, schema)
+        )
         return wrapped
 
     return wrap
+
+
+def _without_nhs_numbers(view: View, schema: marshmallow.Schema) -> View:
+    @wraps(view)
+    def checked(given: Mapping[str, Any], *others: Any, **named: Any) -> Any:
+        privacy.check(schema, given)
+        return view(given, *others, **named)
+
+    checked_view: View = checked  # type: ignore[assignment]  # the same signature
+    return checked_view
 
 
 def answers(
