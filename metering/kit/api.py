@@ -8,9 +8,8 @@ import marshmallow
 from flask_smorest import Api, Blueprint
 from marshmallow import fields
 
-from metering.kit.problems import MEDIA_TYPE
-
 from metering.kit import privacy
+from metering.kit.problems import MEDIA_TYPE
 
 View = TypeVar("View", bound=Callable[..., Any])
 
