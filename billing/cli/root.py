@@ -38,6 +38,8 @@ COMMANDS: Mapping[str, str] = {
     "payments": "billing.cli.payments:payments",
     "reconcile": "billing.cli.checks:reconcile",
     "verify": "billing.cli.checks:verify",
+    "backup": "billing.cli.backups:backup",
+    "restore": "billing.cli.backups:restore",
 }
 
 
