@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from billing.access import operations as access
 from billing.accruals import operations as accruals
 from billing.budgets import operations as budgets
-from billing.bundles.operations import make_bundles
+from billing.bundles.work import make_bundles
 from billing.charges import operations as charges
 from billing.documents.render import DOCUMENTS, render_all
 from billing.documents.usage import usage_rows

@@ -43,6 +43,7 @@ EDGES = (
     "billing/access/",
     "billing/api/views.py",
     "billing/app.py",
+    "billing/bundles/work.py",
     "billing/cli/",
     "billing/console/",
     "billing/demo/",

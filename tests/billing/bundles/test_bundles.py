@@ -8,7 +8,8 @@ from datetime import timedelta
 import pytest
 
 from billing import jobs
-from billing.bundles import operations
+from billing.bundles import operations, work
+from billing.bundles.tables import BundlePartRow
 from billing.documents.render import DOCUMENTS
 from metering.kit.db import Database
 from tests.scenarios import story
@@ -34,7 +35,7 @@ def ask(database: Database, run_id: str) -> str:
 
 
 def made(database: Database, bundle_id: str) -> bytes:
-    return b"".join(operations.content(database, bundle_id=bundle_id))
+    return b"".join(work.content(database, bundle_id=bundle_id))
 
 
 def test_every_document_of_the_run_is_in_it_and_it_is_the_same_each_time(
@@ -42,15 +43,15 @@ def test_every_document_of_the_run_is_in_it_and_it_is_the_same_each_time(
 ) -> None:
     first = ask(database, run_id)
     with pytest.raises(operations.BundleNotReady):
-        operations.content(database, bundle_id=first)
+        work.content(database, bundle_id=first)
     # Before the documents are kept they are made for the bundle, and after it again.
-    assert operations.make_bundles(database, now=NOW) == {"bundles": 1, "failed": 0}
+    assert work.make_bundles(database, now=NOW) == {"bundles": 1, "failed": 0}
     jobs.make_documents(database, now=NOW + timedelta(days=1))
     second = ask(database, run_id)
-    operations.make_bundles(database, now=NOW + timedelta(days=2))
+    work.make_bundles(database, now=NOW + timedelta(days=2))
     content = made(database, first)
     assert content == made(database, second)
-    assert content == b"".join(operations.pack_run(database, run_id=run_id))
+    assert content == b"".join(work.pack_run(database, run_id=run_id))
     with database.snapshot() as session:
         row = operations.bundle(session, bundle_id=first)
         assert (row.status, row.invoices_done, row.size) == ("done", 2, len(content))
@@ -67,8 +68,8 @@ def test_one_that_was_killed_half_way_is_begun_anew(database: Database, run_id: 
     with database.transaction() as session:
         row = operations.bundle(session, bundle_id=bundle_id)
         row.status, row.invoices_done = "running", 1
-        session.add(operations.BundlePartRow(bundle_id=bundle_id, number=1, content=b"half"))
-    operations.make_bundles(database, now=NOW)
+        session.add(BundlePartRow(bundle_id=bundle_id, number=1, content=b"half"))
+    work.make_bundles(database, now=NOW)
     assert zipfile.ZipFile(io.BytesIO(made(database, bundle_id))).testzip() is None
 
 
