@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -54,7 +54,8 @@ def set_allocation(
 ) -> AllocationRuleRow:
     """Let cost centres bear lines from `starts_on`, ending an earlier open rule for the same.
 
-    Lines on documents already issued keep theirs.
+    The last rule for the same lines, if it starts that very day, gets the new shares. Lines on
+    documents already issued keep theirs.
 
     Args:
         tariff_code, meter, dimensions: which lines; a meter needs its service.
@@ -85,6 +86,13 @@ def set_allocation(
         )
     ).all()
     for other in others:
+        later = any(one.starts_on > starts_on for one in others)
+        if other.starts_on == starts_on and ends_on is None and not later:
+            other.shares = [share.to_json() for share in shares]
+            other.ends_on = None
+            session.flush()
+            _note(session, "set allocation", other, principal, now)
+            return other
         if other.ends_on is None and other.starts_on < starts_on:
             other.ends_on = starts_on
         elif (other.ends_on is None or other.ends_on > starts_on) and (
@@ -121,7 +129,7 @@ def end_allocation(
 ) -> None:
     """End a rule: `ends_on` is the first London date that it no longer covers.
 
-    A rule that would cover no day at all is removed.
+    A rule is never removed, so it covers its first day at least.
 
     Raises:
         CostAllocationUnknown; BadDates: it would end later than it does.
@@ -131,12 +139,9 @@ def end_allocation(
         raise CostAllocationUnknown(f"The account has no allocation rule {rule_id}.")
     if row.ends_on is not None and ends_on > row.ends_on:
         raise BadDates("An allocation ends not later than it did.")
-    _note(session, "end allocation", row, principal, now)
-    if ends_on <= row.starts_on:
-        session.delete(row)
-    else:
-        row.ends_on = ends_on
+    row.ends_on = max(ends_on, row.starts_on + timedelta(days=1))
     session.flush()
+    _note(session, "end allocation", row, principal, now)
 
 
 def _note(

@@ -9,7 +9,9 @@ from sqlalchemy import delete, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
+from billing.accounts import allocating
 from billing.accounts import queries as accounts
+from billing.accounts.allocation import CostShare
 from billing.budgets import queries
 from billing.budgets.model import PERS, SHARES, Basis, BudgetInvalid, Standing, checked_shares
 from billing.budgets.tables import BudgetRow, BudgetWarningRow, CostCentreRow
@@ -19,7 +21,7 @@ from billing.tariffs import queries as tariffs
 from metering.kit import audit
 from metering.kit.errors import Conflict, FieldError, Invalid
 from metering.kit.ids import new_id
-from metering.periods import london_day
+from metering.periods import Month, london_day
 
 
 class BudgetExists(Conflict):
@@ -146,6 +148,8 @@ def assign_cost_centre(
 ) -> None:
     """Say which cost centre bears a service, or one meter of it.
 
+    From the month in hand the lines of its invoices carry it too.
+
     Args:
         cost_centre: None takes the assignment away.
         meter: empty for all of the service that no other assignment names.
@@ -176,6 +180,15 @@ def assign_cost_centre(
                 set_={"cost_centre": statement.excluded.cost_centre},
             )
         )
+    _allocate(
+        session,
+        account_id=account_id,
+        tariff_code=tariff_code,
+        meter=meter or None,
+        cost_centre=cost_centre,
+        principal=principal,
+        now=now,
+    )
     audit.record(
         session,
         now=now,
@@ -185,6 +198,47 @@ def assign_cost_centre(
         object_id=account_id,
         facts={"tariff": tariff_code, "meter": meter, "cost_centre": cost_centre},
     )
+
+
+def _allocate(
+    session: Session,
+    *,
+    account_id: str,
+    tariff_code: str,
+    meter: str | None,
+    cost_centre: str | None,
+    principal: str,
+    now: datetime,
+) -> None:
+    """Let invoice lines follow the assignment, from the first day of the month in hand."""
+    first_day = Month.of(now).first_day
+    if cost_centre is not None:
+        share = CostShare(
+            cost_centre=_named(cost_centre), subjective_code=None, percent=Decimal(100)
+        )
+        allocating.set_allocation(
+            session,
+            account_id=account_id,
+            tariff_code=tariff_code,
+            meter=meter,
+            shares=[share],
+            starts_on=first_day,
+            principal=principal,
+            now=now,
+        )
+        return
+    for row in accounts.allocation_rows(session, account_id=account_id):
+        if (row.tariff_code, row.meter, row.dimensions) == (tariff_code, meter, {}) and (
+            row.ends_on is None
+        ):
+            allocating.end_allocation(
+                session,
+                account_id=account_id,
+                rule_id=row.id,
+                ends_on=max(first_day, row.starts_on),
+                principal=principal,
+                now=now,
+            )
 
 
 def warn(session: Session, *, now: datetime) -> int:

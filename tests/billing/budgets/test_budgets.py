@@ -7,6 +7,8 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from billing.accounts import queries as accounts
+from billing.accounts.allocation import rule_for
 from billing.accounts.tables import AccountRow
 from billing.budgets import operations, queries
 from billing.budgets.model import BudgetInvalid
@@ -124,6 +126,39 @@ def test_a_cost_centre_bears_what_is_assigned_to_it(session: Session, trust: Acc
     )
     (found,) = queries.standings(session, today=TODAY, account_id=trust.id)
     assert (str(found.spent), found.scope) == ("70.00", "RAD 1")
+
+
+def test_invoice_lines_follow_the_assignment(session: Session, trust: AccountRow) -> None:
+    def bearer() -> str | None:
+        rule = rule_for(
+            accounts.allocation_rules(session, account_id=trust.id),
+            tariff_code="imaging-archive",
+            meter="studies-archived",
+            dimensions={},
+            day=date(2026, 6, 30),
+        )
+        return None if rule is None else rule.shares[0].cost_centre
+
+    found = []
+    for meter, centre in (
+        ("", "RAD 1"),
+        ("studies-archived", "RAD 2"),
+        ("studies-archived", "RAD 3"),
+        ("studies-archived", None),
+        ("", None),
+        ("", "RAD 4"),
+    ):
+        operations.assign_cost_centre(
+            session,
+            account_id=trust.id,
+            tariff_code="imaging-archive",
+            meter=meter,
+            cost_centre=centre,
+            principal="usr_editor",
+            now=NOW,
+        )
+        found.append(bearer())
+    assert found == ["RAD 1", "RAD 2", "RAD 3", "RAD 1", None, "RAD 4"]
 
 
 def test_budgets_that_cannot_be(session: Session, trust: AccountRow) -> None:
