@@ -30,6 +30,7 @@ COMMANDS: Mapping[str, str] = {
     "key": "billing.cli.sources:key",
     "user": "billing.cli.users:user",
     "events": "billing.cli.events:events",
+    "readings": "billing.cli.readings:readings",
     "tariff": "billing.cli.tariffs:tariff",
     "estimate": "billing.cli.tariffs:estimate",
     "forecast": "billing.cli.planning:forecast",
