@@ -30,6 +30,7 @@ from billing.portal.invoice_queries import (
 )
 from billing.portal.owing import Owing
 from billing.portal.parts import Figure, Link, Tag
+from billing.portal.paying import bank_rows
 from billing.portal.usage_asked import UsageAsked
 from billing.portal.words import (
     shorten,
@@ -113,6 +114,7 @@ class InvoicePage:
     total: str
     total_label: str
     pay_to: tuple[tuple[str, str], ...]
+    pay_page: str
     buyer: tuple[str, ...]
     supplier: tuple[str, ...]
     notes: tuple[str, ...]
@@ -122,7 +124,13 @@ class InvoicePage:
 
 
 def invoice_page(
-    *, account: OpenAccount, path: str, issued: IssuedInvoice, owing: Owing, today: date
+    *,
+    account: OpenAccount,
+    path: str,
+    issued: IssuedInvoice,
+    owing: Owing,
+    today: date,
+    pay_page: str | None = None,
 ) -> InvoicePage:
     """Return one invoice; `path` is the address of the account's list of invoices."""
     row, invoice = issued.row, invoices.read(issued.row)
@@ -161,7 +169,8 @@ def invoice_page(
         vat=show_pounds(invoice.vat),
         total=show_pounds(invoice.total),
         total_label="Total credited" if credit_note else "Total with VAT",
-        pay_to=_pay_to(invoice),
+        pay_to=bank_rows(invoice.pay_to, reference=invoice.number),
+        pay_page=pay_page or "",
         buyer=_party(invoice.buyer),
         supplier=_party(invoice.supplier),
         notes=invoice.notes,
@@ -263,22 +272,6 @@ def _usage_href(line: InvoiceLineRow, account: OpenAccount) -> str | None:
     where = tuple(sorted((name, str(value)) for name, value in line.dimensions.items()))
     asked = UsageAsked(Month.of_day(line.first_on), meter=line.meter, where=where)
     return asked.href(f"/portal/{quote(account.code)}/usage")
-
-
-def _pay_to(invoice: Invoice) -> tuple[tuple[str, str], ...]:
-    bank = invoice.pay_to
-    if bank is None:
-        return ()
-    rows = (
-        ("Account name", bank.account_name),
-        ("Bank", bank.bank_name),
-        ("Sort code", bank.sort_code),
-        ("Account number", bank.account_number),
-        ("IBAN", bank.iban),
-        ("BIC", bank.bic),
-        ("Reference", invoice.number),
-    )
-    return tuple((label, text) for label, text in rows if text)
 
 
 def _party(party: Party) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from billing.portal.invoice_list_pages import PAGE_SIZE, invoices_page, standing
 from billing.portal.invoice_pages import invoice_page
 from billing.portal.invoice_queries import InvoiceFilter
 from billing.portal.owing import owing
+from billing.portal.paying import pay_pages
 from metering.kit.web import edge
 from metering.periods import Month, london_day
 
@@ -108,6 +109,7 @@ def invoice(code: str, invoice_id: str) -> str:
             issued=issued,
             owing=owing(session, account_id=account.id, today=today),
             today=today,
+            pay_page=pay_pages(session, account_id=account.id).get(issued.row.id),
         )
     return render_template("portal/invoice.html", page=page)
 

@@ -1,17 +1,22 @@
 """What the statement of account shows."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from urllib.parse import quote
 
 from billing.forms import Form
+from billing.invoices.model import BankAccount
 from billing.listing import Asked, Cell, Column, Listing
 from billing.money import show_pounds
+from billing.payments.debt import OpenDebt
 from billing.payments.statements import AccountStatement
 from billing.portal.account import OpenAccount
 from billing.portal.invoice_list_pages import owing_figures
 from billing.portal.owing import Owing
 from billing.portal.parts import Figure
+from billing.portal.paying import PaymentSeen, bank_rows, payments_listing
+from billing.portal.words import plural
 from metering.periods import financial_year_label, show_date
 
 PAGE_SIZE = 50
@@ -32,6 +37,8 @@ class StatementPage:
     Attributes:
         opening, closing: sentences with the balance at both ends.
         ages: what is open today, by how long it is overdue.
+        payments: those that reached us in the year, with what each pays.
+        pay_to: where to pay, as label and text.
     """
 
     account: OpenAccount
@@ -44,6 +51,8 @@ class StatementPage:
     movements: Listing
     ages: Listing
     debts: Listing
+    payments: Listing
+    pay_to: tuple[tuple[str, str], ...]
     csv_href: str
 
 
@@ -57,6 +66,9 @@ def statement_page(
     statement: AccountStatement,
     owing: Owing,
     asked: Asked,
+    payments: Sequence[PaymentSeen],
+    pay_pages: Mapping[str, str],
+    pay_to: BankAccount | None,
 ) -> StatementPage:
     """Return the statement of a financial year with today's debt by age."""
     movements = list(statement.movements)
@@ -120,23 +132,36 @@ def statement_page(
             columns=(
                 Column("Number"),
                 Column("Due"),
+                Column("Overdue"),
                 Column("Total with VAT", numeric=True),
                 Column("Open", numeric=True),
+                Column("You dispute", numeric=True),
+                *((Column("Pay"),) if pay_pages else ()),
             ),
             rows=tuple(
                 (
                     Cell(debt.number, href=f"{invoices_path}/{quote(debt.invoice_id)}"),
                     Cell(show_date(debt.due_on)),
+                    Cell(plural(debt.days_overdue, "day") if debt.days_overdue else "No"),
                     Cell(show_pounds(debt.total)),
                     Cell(show_pounds(debt.outstanding)),
+                    Cell(show_pounds(debt.disputed) if debt.disputed else ""),
+                    *((_pay_cell(debt, pay_pages),) if pay_pages else ()),
                 )
                 for debt in owing.debts
             ),
             path=path,
             empty="Nothing is open: everything that was invoiced is paid.",
         ),
+        payments=payments_listing(payments, path=path, year=financial_year_label(year)),
+        pay_to=bank_rows(pay_to, reference="The number of each invoice that you pay"),
         csv_href=f"{path}.csv?year={year}",
     )
+
+
+def _pay_cell(debt: OpenDebt, pay_pages: Mapping[str, str]) -> Cell:
+    href = pay_pages.get(debt.invoice_id)
+    return Cell("") if href is None else Cell("Pay now", href=href, hidden=debt.number)
 
 
 def _balance(amount: Decimal) -> str:

@@ -14,6 +14,7 @@ from billing.portal.account import OpenAccount, opened
 from billing.portal.answers import attachment
 from billing.portal.blueprint import blueprint
 from billing.portal.owing import owing
+from billing.portal.paying import latest_pay_to, pay_pages, payments_seen
 from billing.portal.statement_pages import statement_page
 from metering.kit.web import edge
 from metering.periods import Month, financial_year_start, london_day
@@ -52,6 +53,14 @@ def statement(code: str) -> str:
             statement=_statement(session, account, year, today),
             owing=owing(session, account_id=account.id, today=today),
             asked=read_asked(request.args, keys=("on",), sort="on"),
+            payments=payments_seen(
+                session,
+                account_id=account.id,
+                first_day=financial_year_start(year).first_day,
+                end_day=financial_year_start(year).shift(12).first_day,
+            ),
+            pay_pages=pay_pages(session, account_id=account.id),
+            pay_to=latest_pay_to(session, account_id=account.id),
         )
     return render_template("portal/statement.html", page=page)
 
