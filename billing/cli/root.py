@@ -39,6 +39,7 @@ COMMANDS: Mapping[str, str] = {
     "payments": "billing.cli.payments:payments",
     "reconcile": "billing.cli.checks:reconcile",
     "verify": "billing.cli.checks:verify",
+    "probe": "billing.cli.probe:probe",
     "backup": "billing.cli.backups:backup",
     "restore": "billing.cli.backups:restore",
 }
