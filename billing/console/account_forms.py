@@ -26,7 +26,7 @@ from billing.console.blueprint import PREPARES, blueprint
 from billing.console.forms import FormPage, Input, keeping_dates, with_dates
 from billing.console.overview_queries import tariff_names
 from billing.forms import Form, read_form
-from billing.money import plain, to_pennies
+from billing.money import to_pennies
 from metering.kit.errors import Refusal
 from metering.kit.guards import guarded
 from metering.kit.web import edge
@@ -170,7 +170,7 @@ def change_account(account_id: str) -> Answer:
 @guarded(PREPARES)
 def new_agreement(account_id: str) -> Answer:
     """Put an account on a tariff."""
-    form = Form({"pooled": "yes", "commitment_per": "month"})
+    form = Form({"pooled": "yes"})
     if request.method == "POST":
         typed = with_dates(request.form, "starts_on", "ends_on")
         form, sent = read_form(AgreementForm(), typed)
@@ -186,7 +186,6 @@ def new_agreement(account_id: str) -> Answer:
                         ends_on=sent["ends_on"],
                         pooled=sent["pooled"],
                         group_code=sent["group_code"] or None,
-                        terms=_terms(sent),
                         reason=sent["reason"] or None,
                         principal=current_principal().id,
                         now=edge().clock(),
@@ -208,14 +207,6 @@ def new_agreement(account_id: str) -> Answer:
             hint="Shares group prices with others of the same group, for example its ICB. "
             "May be left out",
         ),
-        Input("discount_percent", "Local discount, percent", "number", width="5"),
-        Input("commitment", "Promises to spend at least, pounds", "number"),
-        Input(
-            "commitment_per",
-            "in each",
-            "choice",
-            options=(("month", "Month"), ("financial-year", "Financial year")),
-        ),
         _RETRO,
     )
     return _show(
@@ -226,20 +217,10 @@ def new_agreement(account_id: str) -> Answer:
             "Make the agreement",
             _crumbs(account_id, name),
             caption=name,
+            words="It puts the account on the tariff as it is. Propose local terms beside it; "
+            "another person approves them.",
         )
     )
-
-
-def _terms(sent: Mapping[str, Any]) -> dict[str, Any]:
-    terms: dict[str, Any] = {}
-    if sent["discount_percent"]:
-        terms["discount_percent"] = plain(sent["discount_percent"])
-    if sent["commitment"]:
-        terms["commitment"] = {
-            "amount": str(to_pennies(sent["commitment"])),
-            "per": sent["commitment_per"],
-        }
-    return terms
 
 
 @blueprint.route("/accounts/<account_id>/agreements/<agreement_id>", methods=["GET", "POST"])

@@ -10,6 +10,7 @@ from billing.accounts.model import covers
 from billing.accounts.tables import AgreementRow, PurchaseOrderRow, VatTreatmentRow
 from billing.console.account_queries import AccountDetails, AccountSummary
 from billing.console.lists import Field, Sheet
+from billing.console.local_pages import terms_words
 from billing.documents.words import show_vat_number
 from billing.listing import Cell, Listing
 from billing.money import show_pounds
@@ -63,6 +64,7 @@ class AccountPage:
     colour: str
     details: tuple[tuple[str, str], ...]
     agreements: Listing
+    locals: Listing
     orders: Listing
     treatments: Listing
     history: tuple[tuple[str, str], ...]
@@ -126,7 +128,7 @@ def agreements_sheet(
             ),
             Field("National pool", lambda row: "Member" if row.pooled else "Not a member"),
             Field("Group", lambda row: row.group_code or ""),
-            Field("Local terms", lambda row: _terms_words(row)),
+            Field("Terms of its own", lambda row: terms_words(row.terms)),
             Field(
                 "State",
                 lambda row: _standing(row.starts_on, row.ends_on, today).text,
@@ -135,20 +137,6 @@ def agreements_sheet(
             *((action,) if may_prepare else ()),
         ),
     )
-
-
-def _terms_words(row: AgreementRow) -> str:
-    said = row.terms
-    words = []
-    if said.get("prices"):
-        count = len(said["prices"])
-        words.append(f"{count} local {'price' if count == 1 else 'prices'}")
-    if said.get("discount_percent"):
-        words.append(f"{said['discount_percent']}% off")
-    if said.get("commitment"):
-        per = "year" if said["commitment"].get("per") == "financial-year" else "month"
-        words.append(f"commits to £{said['commitment']['amount']} a {per}")
-    return ", ".join(words) or "None"
 
 
 def orders_sheet(names: Mapping[str, str], *, today: date) -> Sheet[PurchaseOrderRow]:
@@ -231,6 +219,7 @@ def account_page(
     found: AccountDetails,
     *,
     agreements: Listing,
+    locals_: Listing,
     orders: Listing,
     treatments: Listing,
 ) -> AccountPage:
@@ -269,6 +258,7 @@ def account_page(
             ("Opened", show_date(london_day(row.opened_at))),
         ),
         agreements=agreements,
+        locals=locals_,
         orders=orders,
         treatments=treatments,
         history=tuple(history),

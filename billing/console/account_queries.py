@@ -4,10 +4,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 
-from sqlalchemy import func, select
+from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
-from billing.accounts.tables import AccountRow, AgreementRow, PurchaseOrderRow, VatTreatmentRow
+from billing.accounts.local_operations import LocalAgreementUnknown
+from billing.accounts.tables import (
+    AccountRow,
+    AgreementRow,
+    LocalAgreementRow,
+    PurchaseOrderRow,
+    VatTreatmentRow,
+)
 from metering.organisations.tables import OrganisationRow
 
 
@@ -34,6 +41,7 @@ class AccountDetails:
     account: AccountRow
     organisation: OrganisationRow
     agreements: Sequence[AgreementRow]
+    locals: Sequence[LocalAgreementRow]
     orders: Sequence[PurchaseOrderRow]
     treatments: Sequence[VatTreatmentRow]
     successor: AccountRow | None
@@ -82,6 +90,7 @@ def details(session: Session, *, account: AccountRow) -> AccountDetails:
             .where(AgreementRow.account_id == account.id)
             .order_by(AgreementRow.tariff_code, AgreementRow.starts_on.desc())
         ).all(),
+        locals=local_agreement_rows(session, account_id=account.id),
         orders=session.scalars(
             select(PurchaseOrderRow)
             .where(PurchaseOrderRow.account_id == account.id)
@@ -101,6 +110,48 @@ def details(session: Session, *, account: AccountRow) -> AccountDetails:
             .order_by(AccountRow.name)
         ).all(),
     )
+
+
+def groups_of(session: Session, *, account_id: str) -> list[str]:
+    """Return the groups that an account shares prices with, at any time."""
+    return list(
+        session.scalars(
+            select(AgreementRow.group_code)
+            .where(AgreementRow.account_id == account_id, AgreementRow.group_code.is_not(None))
+            .distinct()
+            .order_by(AgreementRow.group_code)
+        )
+    )
+
+
+def local_agreement_rows(session: Session, *, account_id: str) -> Sequence[LocalAgreementRow]:
+    """Return the local agreements of an account and of its groups, the latest first."""
+    return session.scalars(
+        select(LocalAgreementRow)
+        .where(
+            or_(
+                LocalAgreementRow.account_id == account_id,
+                LocalAgreementRow.group_code.in_(groups_of(session, account_id=account_id)),
+            )
+        )
+        .order_by(
+            LocalAgreementRow.tariff_code,
+            LocalAgreementRow.starts_on.desc(),
+            LocalAgreementRow.id.desc(),
+        )
+    ).all()
+
+
+def local_agreement_row(session: Session, *, local_id: str) -> LocalAgreementRow:
+    """Return one local agreement.
+
+    Raises:
+        LocalAgreementUnknown: there is none with this id.
+    """
+    row = session.get(LocalAgreementRow, local_id)
+    if row is None:
+        raise LocalAgreementUnknown(f"There is no local agreement {local_id}.")
+    return row
 
 
 def without_account(session: Session, *, today: date) -> list[tuple[str, str]]:

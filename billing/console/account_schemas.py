@@ -45,16 +45,6 @@ class AgreementForm(Schema):
     ends_on = day("", required=False)
     pooled = _ticked()
     group_code = optional_text(longest=20)
-    discount_percent = fields.Decimal(
-        load_default=None,
-        allow_nan=False,
-        validate=validate.Range(min=0, max=100, error="Enter a percentage from 0 to 100"),
-        error_messages={"invalid": "Enter a percentage, for example 2.5"},
-    )
-    commitment = pounds("Enter pounds and pence, for example 12000.00")
-    commitment_per = fields.String(
-        load_default="month", validate=validate.OneOf(("month", "financial-year"))
-    )
     reason = optional_text(longest=500)
 
 

@@ -15,6 +15,7 @@ from billing.console.account_pages import (
     treatments_sheet,
 )
 from billing.console.blueprint import blueprint
+from billing.console.local_pages import locals_sheet
 from billing.console.overview_queries import tariff_names
 from billing.forms import Form
 from billing.web import go
@@ -56,10 +57,13 @@ def account(account_id: str) -> Response | str:
         names = tariff_names(session)
     may_prepare = current_principal().may(Permission.PREPARE) and row.closed_at is None
     agreements = agreements_sheet(names, today=today, may_prepare=may_prepare)
+    locals_ = locals_sheet(names, today=today)
     orders = orders_sheet(names, today=today)
     treatments = treatments_sheet(names, today=today)
     if agreements.wanted:
         return agreements.file(found.agreements)
+    if locals_.wanted:
+        return locals_.file(found.locals)
     if orders.wanted:
         return orders.file(found.orders)
     if treatments.wanted:
@@ -67,6 +71,7 @@ def account(account_id: str) -> Response | str:
     page = account_page(
         found,
         agreements=agreements.listing(found.agreements),
+        locals_=locals_.listing(found.locals),
         orders=orders.listing(found.orders),
         treatments=treatments.listing(found.treatments),
     )
