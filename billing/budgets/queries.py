@@ -36,8 +36,10 @@ def budget(session: Session, *, account_id: str, budget_id: str) -> BudgetRow:
     return row
 
 
-def budgets(session: Session, *, account_id: str | None = None) -> Sequence[BudgetRow]:
-    """Return the budgets in force, of one account or of all."""
+def budgets(
+    session: Session, *, account_id: str | None = None, account_ids: Collection[str] | None = None
+) -> Sequence[BudgetRow]:
+    """Return the budgets in force, of one account, of some or of all."""
     statement = (
         select(BudgetRow)
         .where(BudgetRow.ended_at.is_(None))
@@ -45,6 +47,8 @@ def budgets(session: Session, *, account_id: str | None = None) -> Sequence[Budg
     )
     if account_id is not None:
         statement = statement.where(BudgetRow.account_id == account_id)
+    if account_ids is not None:
+        statement = statement.where(BudgetRow.account_id.in_(account_ids))
     return session.scalars(statement).all()
 
 
@@ -75,7 +79,7 @@ def all_standings(
     session: Session, *, today: date, account_ids: Collection[str] | None = None
 ) -> list[tuple[str, Standing]]:
     """Return account id and standing of every budget in force, or of some accounts'."""
-    rows = [row for row in budgets(session) if account_ids is None or row.account_id in account_ids]
+    rows = budgets(session, account_ids=account_ids)
     ids = {row.account_id for row in rows}
     if not ids:
         return []
@@ -148,11 +152,10 @@ def _parts(session: Session, month: Month, ids: set[str]) -> dict[str, list[Part
     for account_id, tariff, meter, before, to_date in rows:
         charged.setdefault(account_id, {})[tariff, meter] = (before + NOUGHT, to_date + NOUGHT)
     expected: dict[str, dict[tuple[str, str], Decimal]] = {}
-    for forecast in forecasts.latest_of_all(session, month=month):
-        if forecast.account_id in ids:
-            expected[forecast.account_id] = {
-                (part.service, part.meter): part.expected for part in read_parts(forecast.parts)
-            }
+    for forecast in forecasts.latest_of_all(session, month=month, account_ids=ids):
+        expected[forecast.account_id] = {
+            (part.service, part.meter): part.expected for part in read_parts(forecast.parts)
+        }
     found: dict[str, list[Part]] = {}
     for account_id in ids:
         had, will = charged.get(account_id, {}), expected.get(account_id, {})

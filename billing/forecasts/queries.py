@@ -1,6 +1,6 @@
 """Reads of forecasts."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import distinct_on
@@ -22,14 +22,19 @@ def latest(session: Session, *, account_id: str, month: Month) -> ForecastRow | 
     )
 
 
-def latest_of_all(session: Session, *, month: Month) -> Sequence[ForecastRow]:
-    """Return the last forecast of each account that has one for the month."""
-    return session.scalars(
+def latest_of_all(
+    session: Session, *, month: Month, account_ids: Collection[str] | None = None
+) -> Sequence[ForecastRow]:
+    """Return the last forecast of each account, or of some, that has one for the month."""
+    statement = (
         select(ForecastRow)
         .ext(distinct_on(ForecastRow.account_id))
         .where(ForecastRow.month == month.first_day)
         .order_by(ForecastRow.account_id, ForecastRow.made_on.desc())
-    ).all()
+    )
+    if account_ids is not None:
+        statement = statement.where(ForecastRow.account_id.in_(account_ids))
+    return session.scalars(statement).all()
 
 
 def made(session: Session, *, account_id: str, month: Month) -> Sequence[ForecastRow]:

@@ -4,7 +4,7 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import event, select
 from sqlalchemy.orm import Session
 
 from billing.accounts import queries as accounts
@@ -177,3 +177,23 @@ def test_budgets_that_cannot_be(session: Session, trust: AccountRow) -> None:
     assert queries.standings(session, today=TODAY, account_id=trust.id) == []
     assert operations.warn(session, now=NOW) == 0
     budget(session, trust, "90.00", tariff_code="imaging-archive")
+
+
+def test_the_standings_of_one_account_read_no_other(session: Session, trust: AccountRow) -> None:
+    other = make.account(session, code="RA2")
+    budget(session, trust, "100")
+    budget(session, other, "100")
+    said: list[str] = []
+
+    def note(_connection: object, _cursor: object, statement: str, *_rest: object) -> None:
+        said.append(statement)
+
+    event.listen(session.get_bind(), "before_cursor_execute", note)
+    try:
+        found = queries.all_standings(session, today=TODAY, account_ids=[trust.id])
+    finally:
+        event.remove(session.get_bind(), "before_cursor_execute", note)
+    assert [account_id for account_id, _ in found] == [trust.id]
+    assert len(queries.all_standings(session, today=TODAY)) == 2
+    assert len(said) >= 3
+    assert all("account_id IN" in statement for statement in said)
