@@ -31,6 +31,7 @@ from metering.meters import operations as meters
 from metering.organisations import operations as organisations
 from metering.periods import Month, financial_year_start
 from metering.sources import operations as sources
+from metering.sources import queries as source_queries
 
 ANALYST = "demo:analyst"
 APPROVER = "demo:approver"
@@ -218,6 +219,7 @@ class Person:
     roles: tuple[Role, ...]
     shows: str
     trust: str | None = None
+    service: str | None = None
 
 
 def people(plan: Plan) -> tuple[Person, ...]:
@@ -244,6 +246,13 @@ def people(plan: Plan) -> tuple[Person, ...]:
             (Role.ADMINISTRATOR, Role.AUDITOR),
             "users, keys and the audit trail",
         ),
+        Person(
+            "archive@demo.example",
+            "Dana Store",
+            (Role.SERVICE_OWNER,),
+            "the imaging archive's own pages",
+            service="imaging-archive",
+        ),
     )
 
 
@@ -252,7 +261,9 @@ def make_person(session: Session, *, person: Person, password: str, now: datetim
     found, _ = access_queries.users(session, search=person.email)
     if found:
         return found[0].principal.id
-    account_id = None
+    account_id = source_id = None
+    if person.service is not None:
+        source_id = source_queries.by_code(session, code=person.service).id
     if person.trust is not None:
         account_id = account_queries.payer_by_ods_code(session, ods_code=person.trust).account.id
     made = access.create_user(
@@ -260,7 +271,7 @@ def make_person(session: Session, *, person: Person, password: str, now: datetim
         now=now,
         email=person.email,
         name=person.name,
-        grants=[Grant(role, account_id=account_id) for role in person.roles],
+        grants=[Grant(role, account_id=account_id, source_id=source_id) for role in person.roles],
         by=ANALYST,
     )
     access.change_password(
