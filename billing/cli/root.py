@@ -23,6 +23,7 @@ COMMANDS: Mapping[str, str] = {
     "web": "billing.cli.serve:web",
     "scheduler": "billing.cli.jobs:scheduler",
     "migrate": "billing.cli.database:migrate",
+    "archive": "billing.cli.archive:archive",
     "distribute": "billing.cli.distribution:distribute",
     "settings": "billing.cli.database:settings",
     "jobs": "billing.cli.jobs:jobs",

@@ -10,6 +10,7 @@ from sqlalchemy import ColumnElement, Text, and_, cast, func, literal, select
 from sqlalchemy.orm import Session
 
 from billing.charges.tables import ChargeRow
+from metering.events import partitions
 from metering.events.tables import event_withdrawals, usage_events
 from metering.kit.columns import UtcDateTime
 from metering.kit.errors import NotFound
@@ -230,6 +231,7 @@ def hours(
     where: Mapping[str, str],
 ) -> list[HourUse]:
     """Return what events of one London day come to by real hour; hours without are left out."""
+    partitions.refuse_archived(session, month=Month.of(period.start))
     hour = func.date_trunc("hour", usage_events.c.occurred_at, type_=UtcDateTime()).label("hour")
     rows = session.execute(
         select(hour, func.sum(usage_events.c.quantity), func.count())
@@ -279,6 +281,7 @@ def events(
         period: within one London month.
         page: from 1; None returns all of them.
     """
+    partitions.refuse_archived(session, month=Month.of(period.start))
     conditions = _in_window(
         organisation_id=organisation_id, meter_id=meter_id, period=period, where=where
     )
@@ -311,6 +314,7 @@ def event(
     Raises:
         NoSuchEvent: the organisation has none with that key in that month.
     """
+    partitions.refuse_archived(session, month=month)
     rows = session.execute(
         select(
             MeterRow,

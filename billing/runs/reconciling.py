@@ -11,6 +11,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from billing.runs.model import Reconciled
+from metering.events import partitions
 from metering.periods import Month
 
 _SQL = text(
@@ -104,7 +105,11 @@ def reconcile_month(session: Session, *, month: Month) -> Sequence[Reconciled]:
 
     Look at `differences` for what does not add up, and at `reason` for what is rated and
     not invoiced.
+
+    Raises:
+        MonthArchived: the raw events are in a file; they were conserved when they left.
     """
+    partitions.refuse_archived(session, month=month)
     period = month.period
     rows = session.execute(
         _SQL,

@@ -8,14 +8,55 @@ from collections.abc import Collection
 from datetime import datetime
 from functools import partial
 
-from sqlalchemy import text
+from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
+from metering.events.tables import ArchivedMonthRow
 from metering.kit.db import Database
+from metering.kit.errors import Conflict
 from metering.periods import Month
 
 MONTHS_AHEAD = 3
 _LOCK = 7_201_951
+
+
+class MonthArchived(Conflict):
+    """The month's raw events are in an archive; its sums and the keys of its events are not."""
+
+    code = "month-archived"
+    title = "The month is archived"
+
+
+def name_of(month: Month) -> str:
+    """Return the name of a month's partition."""
+    return f"usage_events_{month.year:04d}_{month.month:02d}"
+
+
+def archived(session: Session, *, first: Month, last: Month) -> list[ArchivedMonthRow]:
+    """Return the archives of the months `first` to `last`, the oldest first."""
+    return list(
+        session.scalars(
+            select(ArchivedMonthRow)
+            .where(
+                ArchivedMonthRow.month >= first.first_day, ArchivedMonthRow.month <= last.first_day
+            )
+            .order_by(ArchivedMonthRow.month)
+        )
+    )
+
+
+def refuse_archived(session: Session, *, month: Month) -> None:
+    """Let only a month pass whose raw events are in the database.
+
+    Raises:
+        MonthArchived: they are in a file, which the sentence names.
+    """
+    found = archived(session, first=month, last=month)
+    if found:
+        raise MonthArchived(
+            f"The events of {month.name} are archived in {found[0].file};"
+            " its daily totals are here as before."
+        )
 
 
 def existing(session: Session) -> frozenset[Month]:
@@ -44,15 +85,20 @@ def ensure_ahead(database: Database, *, now: datetime) -> int:
 
 
 def make(session: Session, *, month: Month) -> int:
-    """Make a month's partition where it is missing; return 1 if it was, else 0."""
+    """Make a month's partition where it is missing; return 1 if it was, else 0.
+
+    Raises:
+        MonthArchived: a month's events are in one place only.
+    """
     if month in existing(session):
         return 0
+    refuse_archived(session, month=month)
     session.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
     if month in existing(session):
         return 0
     # Attaching takes a weaker lock on the parent than CREATE … PARTITION OF, which would
     # wait for every reader and let every writer wait behind it.
-    name = f"usage_events_{month.year:04d}_{month.month:02d}"
+    name = name_of(month)
     session.execute(
         text(f"CREATE TABLE {name} (LIKE usage_events INCLUDING DEFAULTS INCLUDING CONSTRAINTS)")
     )

@@ -5,7 +5,8 @@ London month and has no unique index of its own, since a unique index on each
 partition would let an id pass twice on the two sides of a month end.
 """
 
-from datetime import datetime
+from datetime import date, datetime
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
@@ -112,6 +113,21 @@ usage_events = Table(
     info={"citus": "distributed", "distribution_column": "subject_id"},
     postgresql_partition_by="RANGE (period_month)",
 )
+
+
+class ArchivedMonthRow(Base):
+    """A month whose raw events were moved to a file, and what proves that file."""
+
+    __tablename__ = "archived_months"
+    __table_args__ = ({"info": {"citus": "local"}},)
+
+    month: Mapped[date] = mapped_column(primary_key=True)
+    file: Mapped[str]
+    sha256: Mapped[str]
+    event_rows: Mapped[int]
+    quantity: Mapped[Decimal] = mapped_column(Quantity)
+    archived_at: Mapped[datetime]
+    archived_by: Mapped[str]
 
 
 class QuarantinedEventRow(Base):

@@ -146,6 +146,10 @@ def _default_data_dir(environ: Environ) -> str:
     return str(Path(environ.get("XDG_DATA_HOME") or Path(home) / ".local" / "share") / "paygo")
 
 
+def _default_archive_dir(environ: Environ) -> str:
+    return str(Path(environ.get("PAYGO_DATA_DIR") or _default_data_dir(environ)) / "archive")
+
+
 def _setting(
     name: str,
     parse: Callable[[str], Any],
@@ -300,6 +304,12 @@ class Settings:
         _pounds,
         default="0.00",
         help="Pounds without VAT below which an invoice is carried over, but never past March.",
+    )
+    archive_dir: Path = _setting(  # noqa: RUF009 - it returns a dataclasses.field
+        "PAYGO_ARCHIVE_DIR",
+        _absolute_path,
+        default_from=_default_archive_dir,
+        help="Folder for archived months of usage events; keep it as safe as the database.",
     )
     keep_sign_ins_days: int = _setting(
         "PAYGO_KEEP_SIGN_INS_DAYS",

@@ -15,6 +15,7 @@ from uuid import UUID
 from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
+from metering.events import partitions
 from metering.events.model import WITHDRAWAL
 from metering.events.operations import claim_batches
 from metering.events.tables import usage_events
@@ -387,7 +388,11 @@ def rebuild(session: Session, *, month: Month, now: datetime) -> int:
 
     Returns:
         The number of readings that differed; 0 proves that readings equal events.
+
+    Raises:
+        MonthArchived: the raw events are in a file.
     """
+    partitions.refuse_archived(session, month=month)
     _lock(session, _REBUILD_LOCK, shared=False)
     additive, hourly, anew = _meters(session)
     facts = {

@@ -4,15 +4,20 @@ Quantities come from readings (London days); only an hourly view reads the raw
 events of a narrow window. `month_totals` has what rating reads.
 """
 
+import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from itertools import islice
 from typing import Any, NamedTuple
+from uuid import UUID
 
 from sqlalchemy import bindparam, func, select, text
 from sqlalchemy.dialects.postgresql import ARRAY, INTEGER, JSONB
 from sqlalchemy.orm import Session
 
+from metering.events import partitions
+from metering.events.archive import ArchivedEvent, read_archive
 from metering.events.model import WITHDRAWAL
 from metering.kit.errors import Invalid
 from metering.meters.model import ADDITIVE
@@ -292,6 +297,8 @@ def _lines(
         return _FROM_READINGS, facts | {"months": granularity == "month"}
     if end_on - first_on > timedelta(days=HOURLY_DAYS_MAX):
         raise UsageWindowTooWide(f"An hourly view covers at most {HOURLY_DAYS_MAX} days.")
+    for month in {Month.of_day(first_on), Month.of_day(end_on - timedelta(days=1))}:
+        partitions.refuse_archived(session, month=month)
     additive = _additive_only(session, meter_ids)
     period = days_period(first_on, end_on)
     assert period.end is not None
@@ -354,12 +361,18 @@ def events_of(
 ) -> list[StoredEvent]:
     """Return raw events of the London days [first_on, end_on), in order of instant.
 
-    Give `subject_ids` wherever possible: the index begins with the subject.
+    Give `subject_ids` wherever possible: the index begins with the subject. Months that
+    are archived are read from their files, which is slow.
 
     Args:
         after: a row's `cursor`, to continue after it.
+
+    Raises:
+        ArchiveFileWrong, ArchiveExtraMissing: an archive cannot be read here.
     """
     period = days_period(first_on, end_on)
+    assert period.end is not None
+    archives = partitions.archived(session, first=Month.of_day(first_on), last=Month.of_day(end_on))
     conditions = [
         "e.occurred_at >= :first AND e.occurred_at < :end",
         "e.period_month >= :first_month AND e.period_month <= :last_month",
@@ -398,7 +411,7 @@ def events_of(
         facts,
     ).all()
     sets = dimensions_by_id(session, ids={row.dimension_set_id for row in rows})
-    return [
+    stored = [
         StoredEvent(
             row.event_id or str(row.event_key),
             row.kind,
@@ -413,6 +426,42 @@ def events_of(
         )
         for row in rows
     ]
+    if not archives:
+        return stored
+    wanted = {
+        column: numbers
+        for column, numbers in (
+            ("source_id", None if source_id is None else {source_id}),
+            ("subject_id", subject_ids),
+            ("meter_id", meter_ids),
+            ("dimension_set_id", None if dimension_set_id is None else {dimension_set_id}),
+        )
+        if numbers is not None
+    }
+    # Months do not overlap and archives are the oldest, so theirs come before the others'.
+    kept = (
+        _from_archive(event)
+        for archive in archives
+        for event in read_archive(archive, period=(period.start, period.end), wanted=wanted)
+    )
+    later = (event for event in kept if after is None or event.cursor > tuple(after))
+    return sorted([*islice(later, limit), *stored], key=lambda event: event.cursor)[:limit]
+
+
+def _from_archive(event: ArchivedEvent) -> StoredEvent:
+    key = UUID(bytes=event.event_key)
+    return StoredEvent(
+        event.event_id or str(key),
+        event.kind,
+        event.organisation,
+        event.meter,
+        json.loads(event.dimensions),
+        event.quantity,
+        event.occurred_at,
+        event.received_at,
+        None if event.detail is None else json.loads(event.detail),
+        (event.occurred_at, key, event.meter_id, event.kind),
+    )
 
 
 class Unbalanced(NamedTuple):
