@@ -19,9 +19,13 @@ _HOME = "index.md"
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    """Add every decision to the navigation."""
+    """Add to the navigation every page of docs/ that it does not name, and every decision."""
     pages = sorted((ROOT / "docs" / "decisions").glob("*.md"))
     nav: list[Any] = config.nav or []
+    named = set(_named(nav))
+    more = sorted(page.name for page in (ROOT / "docs").glob("*.md") if page.name not in named)
+    if more:
+        nav.append({"More": more})
     nav.append({"Decisions": [f"decisions/{page.name}" for page in pages]})
     config.nav = nav
     return config

@@ -33,6 +33,7 @@ OTHER_RULES = {
 # The same for everybody, and nothing in them is anybody's secret.
 OPEN_TO_ALL = {
     "accruals_taken",
+    "archived_months",
     "cache_versions",
     "dimension_sets",
     "meters",
