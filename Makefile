@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test test-fast test-faults lint fmt types bench docs constraints audit image site clean
+.PHONY: help screenshots demo serve test test-fast test-faults lint fmt types bench docs constraints audit image site clean
 
 help: ## Say what there is to make
 	@grep -hE '^[a-z][a-z-]*:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -47,6 +47,9 @@ docs: $(VENV)/.dev ## Write the pages that the code knows: settings, problems, p
 site: $(VENV)/.docs ## Build the documentation as a site with search, in site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 	@echo "Open site/index.html, or: $(BIN)/mkdocs serve"
+
+screenshots: $(VENV)/.dev ## Take the README's pictures from the demonstration that runs
+	PYTHONPATH=. $(BIN)/python scripts/write_screenshots.py
 
 constraints: $(VENV)/.dev ## Pin what is installed here; do it after a green `make test`
 	$(BIN)/python scripts/write_constraints.py
