@@ -1,0 +1,107 @@
+"""Large requests go by COPY, and everything is as for small ones."""
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from sqlalchemy import func, select
+
+from metering.events import combining, store
+from metering.events.tables import event_keys, usage_events
+from metering.kit.db import Database
+from metering.meters import operations as meters
+from tests.metering import make
+from tests.metering.make import NOW, event, withdrawal
+
+
+@pytest.fixture
+def service(database: Database, monkeypatch: pytest.MonkeyPatch) -> make.Service:
+    make.catalogue(database)
+    monkeypatch.setattr(combining, "EVENTS_ALONE_MIN", 1)
+    return make.service(database)
+
+
+def rows(database: Database, **wanted: Any) -> list[Any]:
+    query = select(usage_events).order_by(usage_events.c.event_key, usage_events.c.meter_id)
+    for name, value in wanted.items():
+        query = query.where(usage_events.c[name] == value)
+    with database.snapshot() as session:
+        return list(session.execute(query))
+
+
+def test_copied_rows_are_those_that_would_be_inserted(
+    service: make.Service, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with database.transaction() as session:
+        meters.register(
+            session,
+            source_code=make.ARCHIVE,
+            code="readers",
+            name="Readers",
+            event_type="study.read",
+            aggregation="unique",
+            quantity_field="reader",
+            unit="reader",
+            now=NOW,
+        )
+
+    def some(start: int) -> list[dict[str, Any]]:
+        read = event(start + 3, type="study.read")
+        read["data"] = {"reader": "ann"}
+        return [
+            event(start, data={"studies": "2.5"}),
+            event(start + 1, id=f"order {start}", data={"studies": 3}),
+            event(start + 2, time="2026-06-30T10:00:00Z", subject="RA7", data={"modality": "MR"}),
+            read,
+        ]
+
+    assert service.post(*some(10)).accepted == 4
+    monkeypatch.setattr(combining, "EVENTS_ALONE_MIN", 10_000)
+    assert service.post(*some(20)).accepted == 4
+    own = ("event_key", "event_id", "batch_id")
+    kept = [{k: v for k, v in row._mapping.items() if k not in own} for row in rows(database)]
+    kept.sort(key=str)
+    assert len(kept) == 14
+    assert kept[::2] == kept[1::2]
+    assert {row.event_id for row in rows(database)} == {None, "order 10", "order 20"}
+
+
+def test_repeats_conflicts_and_withdrawals_have_their_fates(
+    service: make.Service, database: Database
+) -> None:
+    service.post(event(1), event(2), event(3))
+    again = service.post(
+        event(4),
+        event(2, data={"studies": "9"}),
+        event(1),
+        withdrawal(5, event(3)),
+        event(6, subject="ZZZ"),
+    )
+    assert [(fate.index, fate.code) for fate in again.fates] == [
+        (1, "id-reused"),
+        (2, "duplicate"),
+        (4, "subject-unknown"),
+    ]
+    assert sum(row.quantity for row in rows(database, meter_id=1)) == Decimal(6)
+    all_again = service.post(event(1), event(4))
+    assert (all_again.accepted, all_again.count("duplicate")) == (0, 2)
+
+
+def test_another_posters_same_key_that_comes_between_counts_once(
+    service: make.Service, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = make.service(database)
+    lay_out, between = store._keys_copied, []
+
+    def laid_out(*arguments: Any) -> bytes:
+        if not between:
+            between.append(1)
+            assert other.post(event(2)).accepted == 1
+        return lay_out(*arguments)
+
+    monkeypatch.setattr(store, "_keys_copied", laid_out)
+    receipt = service.post(event(1), event(2), event(3))
+    assert [(fate.index, fate.code) for fate in receipt.fates] == [(1, "duplicate")]
+    with database.snapshot() as session:
+        assert session.scalar(select(func.count()).select_from(event_keys)) == 3
+    assert len(rows(database, meter_id=1)) == 3
