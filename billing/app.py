@@ -13,7 +13,7 @@ from billing.access import views as access
 from billing.access.model import ABSOLUTE_LIMIT, ClaimNames, Role
 from billing.access.oidc import Provider, register_oidc
 from billing.api import views as api
-from billing.console import payment_api
+from billing.console import payment_acts_api
 from billing.console import views as console
 from billing.console.context import install_console
 from billing.help import views as help_pages
@@ -112,7 +112,7 @@ def create_app(
     register_health(app)
     monitoring.register(app, token=settings.metrics_token, jobs=jobs)
     webhooks.register(app, gateway=gateway_of(settings))
-    payment_api.register(app)
+    payment_acts_api.register(app)
     register_metering(app, settings)
     api.register(app)
     register_problems(app, page=problem_page)

@@ -6,7 +6,7 @@ For people who are signed in: changes carry the token of a form in `X-CSRFToken`
 from datetime import date
 from typing import Any
 
-from flask import Blueprint, Flask, request
+from flask import Blueprint, request
 
 from billing.access.guards import current_principal, permitted
 from billing.access.model import Permission
@@ -334,8 +334,3 @@ def _prompt(one: debt.PromptPayment) -> Json:
 def _day() -> date:
     asked: date | None = DayQuery().load(request.args.to_dict())["on"]
     return asked or london_day(edge().clock())
-
-
-def register(app: Flask) -> None:
-    """Add the API to `app`."""
-    app.register_blueprint(blueprint)

@@ -3,7 +3,7 @@
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from marshmallow import Schema, ValidationError, fields, post_load, validate
+from marshmallow import Schema, ValidationError, fields, post_load, validate, validates_schema
 
 from billing.payments.bank.matching import Share
 from metering.kit.privacy import no_nhs_number
@@ -109,3 +109,34 @@ class StatementQuery(Schema):
     organisation = fields.String(required=True)
     first = MonthField(required=True)
     last = MonthField(load_default=None)
+
+
+class RefundIn(ReasonIn):
+    """Money to be given back: of a payment or of a credit note, exactly one of them."""
+
+    amount = Amount(required=True)
+    payment_id = fields.String(load_default=None, allow_none=True)
+    credit_note_id = fields.String(load_default=None, allow_none=True)
+
+    @validates_schema
+    def one_origin(self, said: dict[str, Any], **_: Any) -> None:
+        """Refuse both and neither."""
+        if (said.get("payment_id") is None) == (said.get("credit_note_id") is None):
+            raise ValidationError("Name either payment_id or credit_note_id.", "payment_id")
+
+
+class OutgoingIn(Schema):
+    """What a bank line is: a refund of ours, one that came back, or a payment taken back."""
+
+    kind = fields.String(
+        required=True, validate=validate.OneOf(["refund", "refund-returned", "return", "payout"])
+    )
+    account_id = fields.String(load_default="")
+    subject_id = fields.String(load_default="")
+    reason = fields.String(load_default="")
+
+
+class ScheduleIn(Schema):
+    """Days after the due date on which an account is reminded; negative is before it."""
+
+    days = fields.List(fields.Integer(strict=True), required=True)

@@ -11,6 +11,7 @@ from flask.testing import FlaskClient
 
 from billing.access.model import Grant, Role
 from billing.invoices.tables import InvoiceRow
+from billing.payments import calls
 from metering.kit.db import Database
 from tests import web
 from tests.billing.payments import makers
@@ -129,3 +130,49 @@ def test_only_the_central_team_sees_it_and_changes_need_the_forms_token(
     assert auditor.get(f"{ROOT}/trial-balance").status_code == 200
     clerk = _as(app, Role.ANALYST)
     assert clerk.post(f"{ROOT}/statements", json={}).status_code == 400
+
+
+def test_refunds_schedules_and_refused_calls(app: Flask, database: Database) -> None:
+    invoice = _invoice(database)
+    call = calls.Call(
+        account_id=invoice.account_id,
+        action="invoice",
+        subject_id=invoice.id,
+        find=lambda: None,
+        do=lambda key: key,
+    )
+    with database.transaction() as session:
+        came, paid_out, went = makers.statement(
+            session, ("150.00", "x"), ("7.00", "STRIPE"), ("-30.00", "refund")
+        )
+        calls.refuse(session, call, reason="No such tax rate", now=makers.ISSUED)
+    clerk, account = _as(app, Role.ANALYST), f"/accounts/{invoice.account_id}"
+    share = {"account_id": invoice.account_id, "amount": "150.00"}
+    _, made = _send(clerk, f"/lines/{came}/confirm", {"shares": [share]})
+    asked = {"payment_id": made["payments"][0]["id"], "amount": "30.00", "reason": "too much"}
+
+    assert _send(clerk, f"{account}/refunds", {"amount": "1.00", "reason": "x"})[0] == 422
+    status, refund = _send(clerk, f"{account}/refunds", asked)
+    assert (status, refund["status"], refund["via"]) == (200, "requested", "bank")
+    assert _send(clerk, f"{account}/refunds/{refund['id']}/cancel", {})[1]["status"] == "failed"
+    _, refund = _send(clerk, f"{account}/refunds", asked)
+    said = {"kind": "refund", "account_id": invoice.account_id, "subject_id": refund["id"]}
+    assert _send(clerk, f"/lines/{went}/explain", said) == (200, {"line_id": went, "left": "0.00"})
+    assert _send(clerk, f"/lines/{paid_out}/explain", {"kind": "payout"})[0] == 200
+    assert _send(clerk, f"/lines/{paid_out}/explain", {"kind": "return", "reason": "x"})[0] == 409
+    told = clerk.get(f"{ROOT}/refunds").get_json()["refunds"]
+    assert sorted(one["status"] for one in told) == ["failed", "sent"]
+
+    token = {"X-CSRFToken": web.csrf_token(clerk)}
+    days = f"{ROOT}{account}/reminder-schedule"
+    assert clerk.get(days).get_json() == {"days": [-5, 1, 14, 30]}
+    assert clerk.put(days, json={"days": [7, -3]}, headers=token).get_json() == {"days": [-3, 7]}
+    assert clerk.put(days, json={"days": [400]}, headers=token).status_code == 422
+    assert clerk.get(f"{ROOT}/accounts/acc_none/reminder-schedule").status_code == 404
+
+    (refused,) = clerk.get(f"{ROOT}/stripe/refused-calls").get_json()["calls"]
+    assert refused["error"] == "No such tax rate"
+    allow = f"{account}/stripe/calls/{refused['id']}/allow"
+    assert _send(_as(app, Role.AUDITOR), allow, {})[0] == 403
+    assert _send(clerk, allow, {})[1]["status"] == "pending"
+    assert _send(clerk, allow, {})[0] == 404
