@@ -8,21 +8,26 @@ from urllib.parse import parse_qs, urldefrag, urlsplit
 
 from flask.testing import FlaskClient
 
-_HREF = re.compile(r'<a [^>]*?href="([^"]+)"')
+_HREF = re.compile(r'<a\s[^>]*?href="([^"]+)"')
 # A path is tried with so many queries of the same shape; sorting and paging never end.
 _ALIKE = 2
 
 
-def crawl(client: FlaskClient, starts: Iterable[str], *, most: int = 400) -> dict[str, str]:
+def crawl(
+    client: FlaskClient, starts: Iterable[str], *, most: int = 400, depth: int | None = None
+) -> dict[str, str]:
     """Return the text of every page that is linked from `starts`, by address.
 
     Fails on the first link that leads to anything but a page, a file or a redirect.
+
+    Args:
+        depth: how many links to follow from a start, None for all; a redirect is no link.
     """
-    waiting = deque((start, "the start") for start in starts)
+    waiting = deque((start, "the start", 0) for start in starts)
     tried: Counter[str] = Counter()
     found: dict[str, str] = {}
     while waiting:
-        address, origin = waiting.popleft()
+        address, origin, steps = waiting.popleft()
         parts = urlsplit(address)
         shape = f"{parts.path}?{'&'.join(sorted(parse_qs(parts.query)))}"
         if address in found or tried[shape] >= _ALIKE:
@@ -31,19 +36,19 @@ def crawl(client: FlaskClient, starts: Iterable[str], *, most: int = 400) -> dic
         answer = client.get(address)
         assert answer.status_code in {200, 303}, f"{origin} leads to {address}: {answer.status}"
         if answer.status_code == 303:
-            waiting.append((answer.location, address))
+            waiting.append((answer.location, address, steps))
             found[address] = ""
             continue
         is_page = answer.mimetype == "text/html"
         readable = is_page or answer.mimetype in {"text/csv", "application/xml"}
         found[address] = answer.text if readable else ""
         assert len(found) <= most, f"more than {most} pages; is a link making new ones for ever?"
-        if not is_page:
+        if not is_page or steps == depth:
             continue
         for raw in _HREF.findall(answer.text):
             href, _ = urldefrag(html.unescape(raw))
             if href.startswith("?"):
                 href = parts.path + href
             if href.startswith("/") and not href.startswith("/static/"):
-                waiting.append((href, address))
+                waiting.append((href, address, steps + 1))
     return found
