@@ -16,7 +16,7 @@ from billing.console.lists import Field, Sheet
 from billing.console.money_pages import may_approve, may_prepare, typed_amount
 from billing.console.money_views_reminders import schedule_words, written_sheet
 from billing.console.people import names_of
-from billing.forms import Form
+from billing.forms import Form, read_text
 from billing.ledger.tables import ReceivableRow
 from billing.listing import Cell
 from billing.money import show_pounds
@@ -320,7 +320,7 @@ def undo_write_off(account_id: str, allocation_id: str) -> Answer:
             raise operations.AllocationUnknown(f"The account has no write-off {allocation_id}.")
         payer = queries.payers(session)[account_id]
     row = rows[allocation_id]
-    form = Form({"reason": request.form.get("reason", "").strip()[:500]})
+    form = Form({"reason": read_text(request.form, "reason")})
     if request.method == "POST":
         try:
             with edge().database.transaction() as session:

@@ -19,7 +19,7 @@ from billing.console.money_pages import (
     waiting_sheet,
 )
 from billing.console.people import names_of
-from billing.forms import Form
+from billing.forms import Form, read_text
 from billing.money import NOUGHT, show_pounds
 from billing.payments.bank import operations as bank
 from billing.payments.bank import outgoing
@@ -212,7 +212,7 @@ def confirm_line(line_id: str) -> Answer:
                 session,
                 bank_line_id=line_id,
                 shares=shares,
-                reason=request.form.get("why", "").strip()[:500],
+                reason=read_text(request.form, "why"),
                 principal=current_principal().id,
                 now=edge().clock(),
             )
@@ -239,7 +239,7 @@ def _after(line_id: str) -> Response:
 @guarded(PREPARES)
 def set_line_aside(line_id: str) -> Answer:
     """Say that what is left is about no account: bank charges, interest, a transfer."""
-    form = Form({"reason": request.form.get("reason", "").strip()[:500]})
+    form = Form({"reason": read_text(request.form, "reason")})
     if not form.value("reason"):
         return _line(line_id, form.with_error("Enter what it is", name="reason")), 422
     with edge().database.transaction() as session:
@@ -273,7 +273,7 @@ def explain_line(line_id: str) -> Answer:
     """Say that a line is a refund of ours, one that came back, or a payment taken back."""
     kind = request.form.get("kind", "")
     account_id, _, subject_id = request.form.get("subject", "").partition("|")
-    reason = request.form.get("reason", "").strip()[:500]
+    reason = read_text(request.form, "reason")
     form = Form({f"{kind}-reason": reason})
     principal, now = current_principal().id, edge().clock()
     try:
@@ -317,7 +317,7 @@ def explain_line(line_id: str) -> Answer:
 @guarded(PREPARES)
 def undo_use(line_id: str, use_id: str) -> Answer:
     """Take back what was said of a line, after asking why."""
-    form = Form({"reason": request.form.get("reason", "").strip()[:500]})
+    form = Form({"reason": read_text(request.form, "reason")})
     if request.method == "POST":
         try:
             with edge().database.transaction() as session:

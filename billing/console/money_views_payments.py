@@ -11,7 +11,7 @@ from billing.console.money_pages import may_prepare, typed_amount
 from billing.console.money_queries import Payers
 from billing.console.money_views_refunds import refunds_sheet
 from billing.console.people import Names, names_of
-from billing.forms import Form
+from billing.forms import Form, read_text
 from billing.listing import Cell, Column, Listing
 from billing.money import show_pounds
 from billing.payments import operations
@@ -274,7 +274,7 @@ def undo_allocation(account_id: str, allocation_id: str) -> Answer:
         if row.payment_id is None
         else url_for("console.payment", account_id=account_id, payment_id=row.payment_id)
     )
-    form = Form({"reason": request.form.get("reason", "").strip()[:500]})
+    form = Form({"reason": read_text(request.form, "reason")})
     if request.method == "POST":
         try:
             with edge().database.transaction() as session:
@@ -308,7 +308,7 @@ def undo_allocation(account_id: str, allocation_id: str) -> Answer:
 def take_back_payment(account_id: str, payment_id: str) -> Answer:
     """Undo that money is an account's, with all that it paid."""
     here = url_for("console.payment", account_id=account_id, payment_id=payment_id)
-    form = Form({"reason": request.form.get("reason", "").strip()[:500]})
+    form = Form({"reason": read_text(request.form, "reason")})
     if request.method == "POST":
         try:
             with edge().database.transaction() as session:
