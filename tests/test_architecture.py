@@ -57,6 +57,7 @@ EDGES = (
     "billing/scheduler.py",
     "billing/server.py",
     "metering/app.py",
+    "metering/events/archive.py",
     "metering/events/catalogue.py",
     "metering/events/ingest.py",
     "metering/events/partitions.py",
