@@ -1,18 +1,21 @@
 """Readings equal events: by claiming, in any order, and rebuilt from scratch."""
 
 import json
+from collections.abc import Callable
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
 
+import psycopg
 import pytest
 from sqlalchemy import func, select, text, update
 from sqlalchemy.orm import Session
 
 from metering import jobs
+from metering.events import partitions
 from metering.events.decoding import BATCH_TYPE, decode
-from metering.events.judging import Window, judge
-from metering.events.store import store
+from metering.events.judging import Lot, Window, judge
+from metering.events.store import store, store_bulk
 from metering.events.tables import IngestBatchRow
 from metering.kit.auth import read_key
 from metering.kit.db import Database
@@ -89,9 +92,18 @@ def test_a_withdrawn_event_leaves_nought_and_a_rebuild_agrees(
     check_rebuild_changes_nothing(database)
 
 
+def _store_small(session: Session, lots: list[Lot], *, now: datetime) -> None:
+    connection = session.connection().connection.driver_connection
+    assert isinstance(connection, psycopg.Connection)
+    store(connection, lots, now=now)
+
+
+@pytest.mark.parametrize("store_lots", [_store_small, store_bulk], ids=["small", "large"])
 def test_a_committer_that_is_delayed_while_the_roll_up_runs_is_not_skipped(
-    service: make.Service, database: Database
+    service: make.Service, database: Database, store_lots: Callable[..., None]
 ) -> None:
+    with database.transaction() as session:
+        partitions.make(session, month=JULY)
     slow = Session(database.engine)
     catalogue = service.ingest.catalogue
     decoded = decode(json.dumps([event(1)]).encode(), media_type=BATCH_TYPE, headers={})
@@ -102,7 +114,7 @@ def test_a_committer_that_is_delayed_while_the_roll_up_runs_is_not_skipped(
         window=Window.at(NOW, correction_months=13),
         dimension_sets=catalogue.dimension_set,
     )
-    store(slow, [lot], now=NOW)  # older transaction and older batch, not yet committed
+    store_lots(slow, [lot], now=NOW)  # older transaction and older batch, not yet committed
     service.post(event(2))
     assert jobs.roll_up(database, now=NOW)["events"] == 1
     slow.commit()
