@@ -20,7 +20,7 @@ serve: $(VENV)/.runtime ## Run paygo with an empty database and the scheduled jo
 	@$(BIN)/paygo serve --with-scheduler $(ARGS)
 
 test: lint ## Check the style, the types, the import rules, and run the tests
-	$(BIN)/pytest -n 2 -m "not faults" $(ARGS)
+	$(BIN)/pytest -n 2 --dist worksteal -m "not faults" $(ARGS)
 
 test-fast: $(VENV)/.dev ## Run the tests that need neither a browser nor much time
 	$(BIN)/pytest -n 2 -m "not faults and not browser and not slow" $(ARGS)

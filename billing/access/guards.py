@@ -49,6 +49,7 @@ def current_principal() -> Principal:
     if not token:
         raise queries.NotSignedIn("Sign in to continue.")
     now, database = edge().clock(), edge().database
+    g.principal_sought = True
     with database.snapshot() as session:
         live = queries.live_session(session, token=token, now=now)
     if now - live.last_seen_at >= _TOUCH_AFTER:
@@ -59,7 +60,13 @@ def current_principal() -> Principal:
 
 
 def principal_or_none() -> Principal | None:
-    """Return who is signed in, None where nobody is: for what a page shows around its content."""
+    """Return who is signed in, None where nobody is: for what a page shows around its content.
+
+    Where the database did not answer when it was asked before, it is not asked again: the page
+    that says so needs no name on it.
+    """
+    if "principal" not in g and g.get("principal_sought", False):
+        return None
     try:
         return current_principal()
     except Unauthenticated:

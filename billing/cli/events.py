@@ -110,7 +110,8 @@ def post(file: Path, url: str, key: str, batch: int) -> None:
         errors.unlink(missing_ok=True)
     transport = Transport(url, key, timeout=60, clock=now)
     try:
-        with Progress(console=Console(stderr=True), transient=True) as progress:
+        console = Console(stderr=True)
+        with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
             bar = progress.add_task("Posting", total=None, completed=told.sent)
             while rows := list(islice(waiting, batch)):
                 before = len(told.refused)

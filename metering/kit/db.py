@@ -225,9 +225,10 @@ def _again(work: Callable[[], T], *, attempts: int) -> T:
 def is_transient(error: DBAPIError) -> bool:
     """Return whether the whole transaction may simply be run again."""
     state = getattr(error.orig, "sqlstate", None)
-    return error.connection_invalidated or (
-        state is not None and (state in _TRANSIENT_STATES or state.startswith("08"))
-    )
+    if state is None:
+        # Only the server gives a state: without one the connection failed or was never made.
+        return error.connection_invalidated or isinstance(error, OperationalError)
+    return error.connection_invalidated or state in _TRANSIENT_STATES or state.startswith("08")
 
 
 def sqlalchemy_url(url: str) -> str:

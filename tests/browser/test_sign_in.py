@@ -77,7 +77,7 @@ def test_the_first_sign_in_asks_for_a_password_of_ones_own(page: Page, site: Sit
     page.locator("#current_password").fill(password)
     page.locator("#new_password").fill("velvet thunder marmalade")
     page.get_by_role("button", name="Save new password").click()
-    expect(page.locator("h1")).to_have_text("Central team")
+    expect(page.locator("h1")).to_have_text("National overview")
     expect(page.get_by_role("alert")).to_contain_text("Your password has been changed.")
     for width in (PHONE, DESKTOP):
         page.set_viewport_size({"width": width, "height": 900})
