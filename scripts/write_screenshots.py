@@ -35,12 +35,10 @@ def main() -> None:
         "finance@demo.example": {
             "overview": "/portal/",
             "invoice": "invoice",
-            "prices": "/portal/RAJ/prices/imaging-archive",
         },
         "analyst@demo.example": {
             "national-overview": f"/console/?month={month}",
             "month-end": f"/console/month-ends/{month}",
-            "tariff": "/console/tariffs/imaging-archive",
         },
     }
     with sync_playwright() as playwright:
