@@ -1,5 +1,6 @@
 """`paygo demo`: everything at once, with real trusts and a month of usage."""
 
+import hashlib
 import os
 import signal
 import time
@@ -18,6 +19,7 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 from rich.table import Table
+from sqlalchemy import text
 
 from billing.cli.context import MONTH, bring_up, read_settings, start_logs
 from billing.cli.serve import Parts, address, running
@@ -31,7 +33,7 @@ from billing.money import show_pounds
 from billing.runs.model import may_start_at
 from billing.server import PortInUse, check_port
 from metering.kit.clock import now
-from metering.kit.config import BadSetting, Settings
+from metering.kit.config import BadSetting, Settings, signing_key
 from metering.kit.db import Database
 from metering.kit.postgres import database_url
 from metering.periods import Month
@@ -73,11 +75,11 @@ def demo(
 ) -> None:
     """Show everything: six services, 200 trusts, a month's usage, its invoices, the portal.
 
-    Starts a database of its own, posts the usage through the real HTTP API,
-    closes the month, writes every invoice and leaves the portal running.
-    Stopped anywhere, even by kill -9, the next run goes on and comes to the
-    same totals. Its data are in PAYGO_DATA_DIR, or in paygo-demo beside the
-    usual data folder.
+    Starts a database of its own, or fills the empty one that DATABASE_URL
+    names, posts the usage through the real HTTP API, closes the month, writes
+    every invoice and leaves the portal running. Stopped anywhere, even by
+    kill -9, the next run goes on and comes to the same totals. What it keeps
+    is in PAYGO_DATA_DIR, or in paygo-demo beside the usual data folder.
 
     \b
     Examples:
@@ -90,8 +92,11 @@ def demo(
     start_logs(settings, level="warning")
     _interrupt_on_signals()
     if fresh:
+        _check_own_database(settings)
         states.remove(settings.data_dir)
     kept = states.read(settings.data_dir)
+    if kept is None:
+        _check_empty(settings)
     plan = states.agreed_plan(
         kept,
         month=month,
@@ -104,19 +109,18 @@ def demo(
 
 
 def _settings(port: int | None) -> Settings:
-    """Return the settings of the demonstration: a database, a folder and a free port of its own.
+    """Return the settings of the demonstration: a folder and a free port of its own.
 
     Raises:
-        BadSetting: DATABASE_URL is set; the demonstration never fills somebody's database.
         PortInUse: the port that was asked for is taken.
     """
     settings = replace(read_settings(), log_level="warning")
-    if settings.database_url is not None:
-        raise BadSetting(
-            "paygo demo brings a database of its own; unset DATABASE_URL.", setting="DATABASE_URL"
-        )
     if not os.environ.get("PAYGO_DATA_DIR", "").strip():
-        settings = replace(settings, data_dir=settings.data_dir.with_name("paygo-demo"))
+        name = "paygo-demo"
+        if settings.database_url is not None:
+            # What is kept there belongs to one database.
+            name += f"-{hashlib.sha256(settings.database_url.encode()).hexdigest()[:8]}"
+        settings = replace(settings, data_dir=settings.data_dir.with_name(name))
     if port is not None:
         check_port(settings.host, port)
         return replace(settings, port=port)
@@ -128,6 +132,35 @@ def _settings(port: int | None) -> Settings:
         return replace(settings, port=candidate)
     check_port(settings.host, settings.port)
     return settings
+
+
+def _check_own_database(settings: Settings) -> None:
+    if settings.database_url is not None:
+        raise BadSetting(
+            "--fresh removes only a database that paygo demo brought;"
+            " make an empty one and name it in DATABASE_URL.",
+            setting="DATABASE_URL",
+        )
+
+
+def _check_empty(settings: Settings) -> None:
+    """Refuse to fill somebody's database: the one that DATABASE_URL names must have no table."""
+    if settings.database_url is None:
+        return
+    database = Database(settings.database_url, application_name="paygo demo")
+    try:
+        with database.snapshot() as session:
+            tables = session.scalar(
+                text("SELECT count(*) FROM pg_tables WHERE schemaname = current_schema()")
+            )
+    finally:
+        database.dispose()
+    if tables:
+        raise BadSetting(
+            "The database that DATABASE_URL names is not empty, and paygo demo fills no"
+            " database of somebody's; name an empty one, or unset DATABASE_URL.",
+            setting="DATABASE_URL",
+        )
 
 
 def _last_closable_month() -> Month:
@@ -164,7 +197,12 @@ class _Demonstration:
         """Show everything; return at the end, or at Ctrl-C while the portal runs."""
         settings = self._settings
         states.write(settings.data_dir, self._state)
-        self._say(f"Starting PostgreSQL in {settings.data_dir}")
+        if settings.database_url is None:
+            self._say(f"Starting PostgreSQL in {settings.data_dir}")
+        elif settings.secret_key is None:
+            # Kept in the folder, as for a database of our own: sessions outlive a restart.
+            key = signing_key(replace(settings, database_url=None))
+            settings = self._settings = replace(settings, secret_key=key)
         with database_url(settings) as url:
             bring_up(url)
             database = Database(url, application_name="paygo demo")

@@ -16,6 +16,7 @@ import pytest
 from billing.demo import state
 from billing.demo.usage import Plan
 from metering.periods import Month
+from tests import databases
 from tests.processes import alive, command_of, descendants, wait_for
 
 SMALL = ("--no-serve", "--trusts", "8", "--events", "6000", "--month", "2026-10")
@@ -164,17 +165,45 @@ def test_only_a_demonstration_is_ever_removed(tmp_path: Path) -> None:
     assert (tmp_path / "paygo" / "thesis.txt").read_text() == "years of work"
 
 
-def test_somebodys_database_is_never_filled(tmp_path: Path) -> None:
-    answer = subprocess.run(
-        command(tmp_path),
-        env={**environment(tmp_path), "DATABASE_URL": "postgresql://a@b/c"},
+def run_on(url: str, folder: Path, *words: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        command(folder, *words),
+        env={**environment(folder), "DATABASE_URL": url},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         check=False,
     )
+
+
+def test_somebodys_database_is_never_filled(tmp_path: Path, database_url: str) -> None:
+    answer = run_on(database_url, tmp_path)
     assert answer.returncode == 1
-    assert answer.stderr == "paygo demo brings a database of its own; unset DATABASE_URL.\n"
+    assert "is not empty" in answer.stderr
+    assert answer.stderr.count("\n") == 1
+    fresh = run_on(database_url, tmp_path, "--fresh")
+    assert fresh.returncode == 1
+    assert "--fresh removes only" in fresh.stderr
+
+
+def test_an_empty_database_of_ones_own_is_filled_and_gone_on_with(
+    tmp_path: Path, server_url: str
+) -> None:
+    name = f"paygo_demo_{os.getpid()}"
+    databases.create(server_url, name, template="template0")
+    try:
+        url = databases.url_of(server_url, name)
+        words = ("--no-serve", "--trusts", "3", "--events", "1000")
+        first = run_on(url, tmp_path, *words)
+        assert first.returncode == 0, first.stderr
+        figures = summary(tmp_path)
+        assert figures["trusts_billed"] == 3
+        assert figures["conserved"] is True
+        again = run_on(url, tmp_path, *words)
+        assert again.returncode == 0, again.stderr
+        assert summary(tmp_path) == figures
+    finally:
+        databases.drop(server_url, name)
 
 
 def test_the_state_is_kept_whole_and_private(tmp_path: Path) -> None:
