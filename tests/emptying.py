@@ -7,6 +7,7 @@ clone. Emptying needs a superuser, since history is append-only to all others;
 without one every test has a clone of its own.
 """
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -78,7 +79,7 @@ DO $$ DECLARE one text; filled boolean; BEGIN
 END $$
 """
 _END_OTHERS = """
-SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity
 WHERE datname = current_database() AND pid <> pg_backend_pid()
 """
 
@@ -158,7 +159,11 @@ class Lender:
         """Empty a database; return whether it is then as it was at first."""
         try:
             with self._superuser(clone.name) as connection:
-                connection.execute(_END_OTHERS)
+                # Its own waiting form looks again only every tenth of a second.
+                for _ in range(2_000):
+                    if not connection.execute(_END_OTHERS).fetchall():
+                        break
+                    time.sleep(0.002)
                 for row in connection.execute(_EXTRA_PARTITIONS).fetchall():
                     if row[0] not in clone.partitions:
                         connection.execute(

@@ -152,7 +152,7 @@ def metering_api(database: Database, tmp_path: Path) -> Iterator[dict[str, str]]
     key = make.key(database)
     app = make_app(database, tmp_path, Clock(make.NOW))
     server = make_server("127.0.0.1", 0, app, threaded=True)
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
     thread.start()
     try:
         yield {

@@ -55,7 +55,7 @@ def site(app: Flask) -> Iterator[Site]:
     """The whole application behind a real server; faults are answered, as in production."""
     app.testing = False
     server = make_server("127.0.0.1", 0, app, threaded=True)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     yield Site(f"http://127.0.0.1:{server.server_port}", app)
     server.shutdown()

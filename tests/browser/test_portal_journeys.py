@@ -40,7 +40,7 @@ def portal(shown: Shown) -> Iterator[Portal]:
     cookie = shown.finance(ODS, Role.FINANCE_EDITOR).get_cookie("paygo_session")
     assert cookie is not None
     server = make_server("127.0.0.1", 0, shown.app, threaded=True)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     yield Portal(f"http://127.0.0.1:{server.server_port}", cookie.value, shown)
     server.shutdown()

@@ -40,7 +40,7 @@ def api(database: Database) -> Iterator[Api]:
     make.catalogue(database, now=clock.now())
     app = create_app(Settings.from_environment({"PAYGO_DATA_DIR": "/nowhere"}), database)
     server = make_server("127.0.0.1", 0, app, threaded=True)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     key = make.key(database, now=clock.now())
     yield Api(f"http://127.0.0.1:{server.server_port}", key)

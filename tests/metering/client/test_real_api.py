@@ -26,7 +26,7 @@ def url(database: Database) -> Iterator[str]:
     make.catalogue(database, now=clock.now())
     app = create_app(Settings.from_environment({"PAYGO_DATA_DIR": "/nowhere"}), database)
     server = make_server("127.0.0.1", 0, app, threaded=True)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     yield f"http://127.0.0.1:{server.server_port}"
     server.shutdown()
