@@ -12,7 +12,7 @@ from billing.console.blueprint import blueprint
 from billing.console.lists import Field, Sheet
 from billing.console.overview_queries import organisation_names
 from billing.console.overview_views import asked_month, month_choices
-from billing.console.words import plural
+from billing.documents.words import plural
 from billing.forms import Form
 from billing.listing import Cell
 from billing.runs import reconciling

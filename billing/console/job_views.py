@@ -11,7 +11,7 @@ from billing.console.blueprint import blueprint
 from billing.console.context import console
 from billing.console.lists import Field, Sheet
 from billing.console.people import Names, names_of
-from billing.console.words import plural
+from billing.documents.words import plural
 from billing.forms import Form
 from billing.listing import Cell
 from billing.web import go

@@ -24,7 +24,7 @@ from billing.console.money_imports import (
     sent_file,
 )
 from billing.console.people import Names, names_of
-from billing.console.words import plural
+from billing.documents.words import plural
 from billing.forms import Form, read_form
 from billing.listing import Cell
 from billing.money import show_pounds, sum_pounds

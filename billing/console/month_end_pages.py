@@ -10,7 +10,7 @@ from billing.access.model import Permission, Principal
 from billing.console.lists import Field, Sheet
 from billing.console.month_end_queries import DocumentProgress
 from billing.console.people import Names
-from billing.console.words import plural
+from billing.documents.words import plural
 from billing.invoices.tables import InvoiceRow
 from billing.listing import Cell, Listing
 from billing.money import NOUGHT, show_pounds, sum_pounds

@@ -16,7 +16,7 @@ from billing.console.month_end_pages import (
 )
 from billing.console.month_end_queries import document_progress, next_month
 from billing.console.people import names_of
-from billing.console.words import plural
+from billing.documents.words import plural
 from billing.forms import Form, read_text
 from billing.invoices import queries as invoices
 from billing.invoices.supplier import supplier_of

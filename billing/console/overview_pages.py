@@ -9,8 +9,7 @@ from flask import url_for
 from billing.chart import Chart, Series
 from billing.console.lists import Field, Sheet
 from billing.console.overview_queries import MeterUse, PoolStanding, Spend, Waiting
-from billing.console.words import plural
-from billing.documents.words import show_unit_price
+from billing.documents.words import plural, show_unit_price
 from billing.listing import Cell, Listing
 from billing.money import show_pounds, sum_pounds, to_pennies
 from billing.tariffs.model import Tier

@@ -20,8 +20,8 @@ from billing.console.quarantine_pages import (
     sheet_row,
 )
 from billing.console.quarantine_queries import Filter
-from billing.console.words import plural
 from billing.documents.sheet import write_sheet
+from billing.documents.words import plural
 from billing.forms import Form, read_text
 from billing.listing import read_asked
 from billing.web import go

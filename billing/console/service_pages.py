@@ -12,7 +12,7 @@ from billing.console.lists import Field, Sheet
 from billing.console.people import Names
 from billing.console.quarantine_queries import Reason
 from billing.console.service_queries import Day, ServiceSummary
-from billing.console.words import plural
+from billing.documents.words import plural
 from billing.listing import Cell, Listing
 from metering.events.queries import Health
 from metering.meters.tables import MeterRow

@@ -78,3 +78,8 @@ def document_name(invoice: Invoice) -> str:
 def file_stem(invoice: Invoice) -> str:
     """Return the first part of file names: the number, or the id of a draft."""
     return invoice.number or f"draft-{invoice.id}"
+
+
+def plural(count: int, one: str, many: str | None = None) -> str:
+    """Write a count with its noun: `1 invoice`, `1,234 invoices`."""
+    return f"{count:,} {one if count == 1 else many or one + 's'}"

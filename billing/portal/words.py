@@ -4,11 +4,11 @@ import re
 from datetime import date, timedelta
 from decimal import Decimal
 
-from billing.documents.words import show_number, show_unit_price
+from billing.documents.words import plural, show_number, show_unit_price
 from billing.money import show_pounds
 from metering.periods import show_date
 
-__all__ = ["show_number", "show_unit_price"]
+__all__ = ["plural", "show_number", "show_unit_price"]
 
 _TREATMENTS = {
     "standard": "Standard rate",
@@ -47,11 +47,6 @@ def show_change(now: Decimal, before: Decimal) -> str:
     if now == before:
         return "the same as"
     return f"{show_pounds(abs(now - before))} {'more' if now > before else 'less'} than"
-
-
-def plural(count: int, one: str, many: str | None = None) -> str:
-    """Write a count with its noun: `1 invoice`, `1,234 invoices`."""
-    return f"{count:,} {one if count == 1 else many or one + 's'}"
 
 
 def show_dimensions(dimensions: dict[str, str], labels: dict[str, str] | None = None) -> str:
