@@ -98,11 +98,41 @@ def live_session(session: Session, *, token: str, now: datetime) -> LiveSession:
         .outerjoin(AccountRow, AccountRow.id == UserRoleRow.account_id)
         .where(UserRoleRow.user_id == user.id)
     ).all()
+    principal = _principal(user, [role for role, _ in roles])
+    inherited = _inherited(session, principal, now=now)
     principal = replace(
-        _principal(user, [role for role, _ in roles]),
-        organisation_ids=frozenset(each for _, each in roles if each is not None),
+        principal,
+        grants=principal.grants | {grant for grant, _ in inherited},
+        organisation_ids=frozenset(each for _, each in roles if each is not None)
+        | {organisation_id for _, organisation_id in inherited},
     )
     return LiveSession(principal, row.last_seen_at)
+
+
+def _inherited(session: Session, principal: Principal, *, now: datetime) -> list[tuple[Grant, int]]:
+    """Return the finance roles for what the principal's accounts have taken over by `now`.
+
+    Whoever took over owes what the predecessor left open, so its people see the predecessor's
+    invoices and may query and pay them. With each role comes the organisation of its account.
+    """
+    found: list[tuple[Grant, int]] = []
+    held = {grant for grant in principal.grants if grant.account_id is not None}
+    while held:
+        rows = session.execute(
+            select(AccountRow.id, AccountRow.organisation_id, AccountRow.successor_id).where(
+                AccountRow.successor_id.in_({grant.account_id for grant in held}),
+                AccountRow.closed_at <= now,
+            )
+        ).all()
+        taken_over = {
+            (replace(grant, account_id=account_id), organisation_id)
+            for account_id, organisation_id, successor_id in rows
+            for grant in held
+            if grant.account_id == successor_id
+        }
+        found.extend(taken_over)
+        held = {grant for grant, _ in taken_over}
+    return found
 
 
 def user_row(session: Session, *, user_id: str) -> UserRow:

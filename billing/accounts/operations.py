@@ -439,9 +439,9 @@ def merge_accounts(
 
     The predecessor keeps its history: usage before the date stays on its account, and what is
     still to be invoiced for it is addressed to the successor. Its agreements end on the
-    date; the successor goes on under each tariff that it is not already on.
-
-    # ASSUMPTION: tiers and included quantities of the financial year are not handed over.
+    date; the successor goes on under each tariff that it is not already on. How far the
+    predecessor has come in tiers and included quantities of the financial year is added to the
+    successor's as the next month begins, see `charges.inputs`.
 
     Raises:
         AccountUnknown, AccountClosed, BadDates, RetrospectiveReasonMissing.

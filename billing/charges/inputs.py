@@ -1,8 +1,8 @@
 """What the rating of a month is worked out from, read from the database."""
 
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import date
 from decimal import Decimal
 
@@ -25,6 +25,7 @@ from billing.rating.model import (
     Position,
     Usage,
 )
+from billing.rating.numbers import add
 from billing.tariffs import queries as tariffs
 from metering.kit.errors import Refusal
 from metering.periods import Month
@@ -133,7 +134,9 @@ def load_inputs(session: Session, *, month: Month) -> MonthInputs:
         account_ids={payer.ods_code: payer.account.id for payer in payers},
         organisation_ids={payer.ods_code: payer.organisation_id for payer in payers},
         signatures=signatures,
-        history=() if month.financial_month == 1 else _history(session, month.previous, code_of),
+        history=()
+        if month.financial_month == 1
+        else hand_over(_history(session, month.previous, code_of), _handed_over(payers, month)),
         frozen=() if frozen_at is None else _frozen(session, month, code_of),
         is_frozen=frozen_at is not None,
         terms_faults=faults,
@@ -202,6 +205,62 @@ def _history(session: Session, month: Month, code_of: dict[str, str]) -> tuple[P
     for account_id, positions in rows:
         found.extend(read_position(said, account=code_of[account_id]) for said in positions)
     return tuple(found)
+
+
+def _handed_over(payers: Iterable[accounts.Payer], month: Month) -> dict[str, str]:
+    """Return the ODS codes whose progress of the year goes to another's as `month` begins.
+
+    # ASSUMPTION: a merger hands tiers and included quantities of the financial year over at
+    # the first month that begins on its date or after it; until then each counts by itself.
+    """
+    since, until = month.previous.period.start, month.period.start
+    closing = {
+        payer.account.id: payer
+        for payer in payers
+        if payer.account.successor_id is not None
+        and payer.account.closed_at is not None
+        and since < payer.account.closed_at <= until
+    }
+    code_of = {payer.account.id: payer.ods_code for payer in payers}
+    found = {}
+    for payer in closing.values():
+        heir = payer.account.successor_id
+        while heir in closing:
+            heir = closing[heir].account.successor_id
+        assert heir is not None
+        found[payer.ods_code] = code_of[heir]
+    return found
+
+
+def hand_over(history: Iterable[Position], heirs: Mapping[str, str]) -> tuple[Position, ...]:
+    """Return positions with those of merged accounts added to their successors'.
+
+    Pounds spent towards a commitment stay: the commitment was the predecessor's own, and ends
+    with its agreement.
+
+    Args:
+        heirs: ODS code of the successor by that of the predecessor.
+    """
+    if not heirs:
+        return tuple(history)
+    found: dict[tuple[str | None, str | None, str, str], Position] = {}
+    for position in history:
+        heir = None if position.account is None else heirs.get(position.account)
+        kept = position
+        if heir is not None and not position.price_key.startswith("commitment/"):
+            kept = replace(position, account=heir)
+        key = (kept.account, kept.group, kept.tariff, kept.price_key)
+        before = found.get(key)
+        found[key] = (
+            kept
+            if before is None
+            else replace(
+                before,
+                free_used=add(before.free_used, kept.free_used),
+                billable=add(before.billable, kept.billable),
+            )
+        )
+    return tuple(found.values())
 
 
 def _frozen(session: Session, month: Month, code_of: dict[str, str]) -> tuple[FrozenPool, ...]:

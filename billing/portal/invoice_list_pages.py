@@ -7,7 +7,7 @@ from urllib.parse import quote, urlencode
 
 from billing.forms import Form
 from billing.listing import Asked, Cell, Column, Listing
-from billing.money import show_pounds
+from billing.money import show_pounds, sum_pounds
 from billing.portal.account import OpenAccount
 from billing.portal.invoice_queries import InvoiceFilter, InvoiceSummary
 from billing.portal.owing import Owing
@@ -67,6 +67,15 @@ def owing_figures(owing: Owing) -> tuple[Figure, ...]:
             "warning" if late else "success",
         ),
     ]
+    if owing.taken_over:
+        figures.append(
+            Figure(
+                "Taken over, to pay",
+                show_pounds(sum_pounds([each.debt.outstanding for each in owing.taken_over])),
+                f"{plural(len(owing.taken_over), 'invoice')} of organisations that became part "
+                "of yours; see the statement",
+            )
+        )
     if owing.credit > 0:
         figures.append(
             Figure(

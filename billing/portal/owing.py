@@ -7,10 +7,20 @@ from decimal import Decimal
 
 from sqlalchemy.orm import Session
 
+from billing.accounts import queries as accounts
 from billing.disputes.queries import disputed_amounts
 from billing.ledger import queries as ledger
 from billing.money import sum_pounds
-from billing.payments.debt import BUCKETS, OpenDebt, open_debts
+from billing.payments.debt import BUCKETS, OpenDebt, open_debts, taken_over_debts
+
+
+@dataclass(frozen=True)
+class TakenOver:
+    """An open invoice of an organisation that became part of this one, by its ODS code."""
+
+    code: str
+    name: str
+    debt: OpenDebt
 
 
 @dataclass(frozen=True)
@@ -20,10 +30,12 @@ class Owing:
     Attributes:
         debts: invoices that leave something open, oldest first.
         balance: debts less credit; negative where the account has more credit than debt.
+        taken_over: what accounts that became part of this one left open; in neither of both.
     """
 
     debts: Sequence[OpenDebt]
     balance: Decimal
+    taken_over: Sequence[TakenOver] = ()
 
     @property
     def overdue(self) -> tuple[OpenDebt, ...]:
@@ -66,7 +78,17 @@ class Owing:
 
 def owing(session: Session, *, account_id: str, today: date) -> Owing:
     """Return what the account owes at the end of a London date."""
+    taken_over = taken_over_debts(session, on=today, account_id=account_id)
+    ids = sorted({debt.account_id for debt in taken_over})
+    by_id = {
+        payer.account.id: payer
+        for payer in (accounts.payers(session, account_ids=ids) if ids else ())
+    }
     return Owing(
         open_debts(session, on=today, account_id=account_id, disputed=disputed_amounts),
         ledger.account_balance(session, account_id=account_id, before=today + timedelta(days=1)),
+        tuple(
+            TakenOver(by_id[debt.account_id].ods_code, by_id[debt.account_id].account.name, debt)
+            for debt in taken_over
+        ),
     )

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from urllib.parse import quote
 
+from flask import url_for
+
 from billing.forms import Form
 from billing.invoices.model import BankAccount
 from billing.listing import Asked, Cell, Column, Listing
@@ -13,7 +15,7 @@ from billing.payments.debt import OpenDebt
 from billing.payments.statements import AccountStatement
 from billing.portal.account import OpenAccount
 from billing.portal.invoice_list_pages import owing_figures
-from billing.portal.owing import Owing
+from billing.portal.owing import Owing, TakenOver
 from billing.portal.parts import Figure
 from billing.portal.paying import PaymentSeen, bank_rows, payments_listing
 from billing.portal.words import plural
@@ -38,6 +40,7 @@ class StatementPage:
         opening, closing: sentences with the balance at both ends.
         ages: what is open today, by how long it is overdue.
         payments: those that reached us in the year, with what each pays.
+        taken_over: open invoices of organisations that became part of this one.
         pay_to: where to pay, as label and text.
     """
 
@@ -51,6 +54,7 @@ class StatementPage:
     movements: Listing
     ages: Listing
     debts: Listing
+    taken_over: Listing | None
     payments: Listing
     pay_to: tuple[tuple[str, str], ...]
     csv_href: str
@@ -153,9 +157,41 @@ def statement_page(
             path=path,
             empty="Nothing is open: everything that was invoiced is paid.",
         ),
+        taken_over=_taken_over(owing.taken_over, path=path) if owing.taken_over else None,
         payments=payments_listing(payments, path=path, year=financial_year_label(year)),
         pay_to=bank_rows(pay_to, reference="The number of each invoice that you pay"),
         csv_href=f"{path}.csv?year={year}",
+    )
+
+
+def _taken_over(found: Sequence[TakenOver], *, path: str) -> Listing:
+    return Listing(
+        caption="Open invoices of organisations that became part of yours",
+        columns=(
+            Column("Number"),
+            Column("Issued to"),
+            Column("Due"),
+            Column("Overdue"),
+            Column("Open", numeric=True),
+            Column("You dispute", numeric=True),
+        ),
+        rows=tuple(
+            (
+                Cell(
+                    each.debt.number,
+                    href=url_for("portal.invoice", code=each.code, invoice_id=each.debt.invoice_id),
+                    nowrap=True,
+                ),
+                Cell(f"{each.name} ({each.code})"),
+                Cell(show_date(each.debt.due_on), nowrap=True),
+                Cell(plural(each.debt.days_overdue, "day") if each.debt.days_overdue else "No"),
+                Cell(show_pounds(each.debt.outstanding), nowrap=True),
+                Cell(show_pounds(each.debt.disputed) if each.debt.disputed else ""),
+            )
+            for each in found
+        ),
+        path=path,
+        page_size=max(1, len(found)),
     )
 
 

@@ -7,10 +7,13 @@ import pytest
 from sqlalchemy import select, text, update
 from sqlalchemy.orm import Session
 
+from billing.accounts.operations import merge_accounts
 from billing.accounts.tables import AccountRow, AgreementRow
 from billing.charges import operations, queries
+from billing.charges.inputs import hand_over
 from billing.charges.model import digest
 from billing.charges.tables import ChargeRow, MonthRatingRow, RatingRow
+from billing.rating.model import Position
 from metering.periods import Month
 from tests import make
 
@@ -275,4 +278,73 @@ def test_text_that_copy_would_misread_is_kept_as_it_is(session: Session, service
         charge.group_code,
         charge.terms_code,
         "2026-04-01",
+    )
+
+
+def test_a_merger_hands_over_the_years_progress(session: Session, service: None) -> None:
+    make.tariff(
+        session,
+        make.price(
+            model="graduated",
+            resets="financial-year",
+            included={"quantity": "4", "per": "financial-year"},
+            tiers=[
+                {"up_to": "10", "unit_price": "1.00"},
+                {"up_to": None, "unit_price": "0.50"},
+            ],
+        ),
+    )
+    old, new = _trusts(session, "RA1", "RA2")
+    make.usage(session, code="RA1", quantity="8")
+    make.usage(session, code="RA2", quantity="9")
+    _rate(session)
+    merge_accounts(
+        session,
+        predecessor_id=old.id,
+        successor_id=new.id,
+        effective_on=date(2026, 5, 16),
+        principal=make.ANALYST,
+        now=make.NOW,
+    )
+    for code, day in (("RA1", 3), ("RA2", 20)):
+        make.usage(session, code=code, quantity="2", at=date(2026, 5, day))
+    make.usage(session, code="RA2", quantity="6", at=date(2026, 6, 10))
+    june = Month(2026, 6)
+    _rate(session, MAY)
+    _rate(session, june)
+    # Of each one's own year, 4 are free: 4 and 5 in April, then 2 each in May.
+    assert [_amounts(session, trust) for trust in (old, new)] == [["4.00"], ["5.00"]]
+    assert [_amounts(session, trust, MAY) for trust in (old, new)] == [["2.00"], ["2.00"]]
+    # From June they are one: nothing is free, and 6 and 7 were priced: past the first 10.
+    assert _amounts(session, new, june) == ["3.00"]
+    # What comes late for the predecessor moves the successor's place in the year.
+    make.usage(session, code="RA1", quantity="-2", at=date(2026, 5, 4))
+    _rate(session, MAY)
+    _rate(session, june)
+    assert _amounts(session, new, june) == ["3.00"]
+    make.usage(session, code="RA1", quantity="-4", at=date(2026, 4, 4))
+    _rate(session)
+    _rate(session, MAY)
+    _rate(session, june)
+    # 0 and 7 before: 3 at 1.00, then 3 at 0.50.
+    assert _amounts(session, new, june) == ["4.50"]
+
+
+def test_progress_is_handed_on_through_two_mergers_but_no_promise_is() -> None:
+    def at(code: str | None, billable: str, price_key: str = "calls") -> Position:
+        return Position(code, None, "records", price_key, Decimal(1), Decimal(billable))
+
+    assert hand_over(
+        [
+            at("RA1", "5"),
+            at("RA2", "7"),
+            at("RA3", "1"),
+            at(None, "9"),
+            at("RA1", "40", "commitment/local"),
+        ],
+        {"RA1": "RA3", "RA2": "RA3"},
+    ) == (
+        Position("RA3", None, "records", "calls", Decimal(3), Decimal(13)),
+        at(None, "9"),
+        at("RA1", "40", "commitment/local"),
     )
