@@ -17,11 +17,11 @@ from billing.budgets import operations as budgets
 from billing.bundles.work import make_bundles
 from billing.charges import operations as charges
 from billing.documents.render import DOCUMENTS, render_all
-from billing.documents.usage import usage_rows
-from billing.documents.usage_csv import UsageRow
 from billing.forecasts import operations as forecasts
 from billing.invoices import operations as invoices
 from billing.invoices import queries as invoice_queries
+from billing.invoices.backing import UsageRow, usage_rows
+from billing.invoices.drafting import CORRECTION_MONTHS
 from billing.invoices.model import Invoice
 from billing.invoices.verifying import verify_invoices
 from billing.notifications import operations as notifications
@@ -178,9 +178,7 @@ def refresh_true_ups(database: Database, *, now: datetime) -> Mapping[str, int]:
     changed = 0
     with database.snapshot() as session:
         last = Month.of(now)
-        months = months_with_readings(
-            session, first=last.shift(-invoices.CORRECTION_MONTHS), last=last
-        )
+        months = months_with_readings(session, first=last.shift(-CORRECTION_MONTHS), last=last)
     for month in months:
         with database.transaction() as session:
             changed += charges.refresh_true_ups(session, month=month)
@@ -192,9 +190,7 @@ def reconcile(database: Database, *, now: datetime) -> Mapping[str, int]:
     last = Month.of(now)
     counts = {"compared": 0, "differences": 0, "documents": 0, "faults": 0}
     with database.snapshot() as session:
-        for month in months_with_readings(
-            session, first=last.shift(-invoices.CORRECTION_MONTHS), last=last
-        ):
+        for month in months_with_readings(session, first=last.shift(-CORRECTION_MONTHS), last=last):
             for row in reconcile_month(session, month=month):
                 counts["compared"] += 1
                 if row.differences:

@@ -13,8 +13,8 @@ from billing.bundles.operations import BundleNotReady, bundle
 from billing.bundles.packing import pack
 from billing.bundles.tables import BundlePartRow, BundleRow
 from billing.documents.render import DOCUMENTS, available, file_name, render_all
-from billing.documents.usage import usage_rows
 from billing.invoices import queries as invoices
+from billing.invoices.backing import usage_rows
 from billing.invoices.tables import DocumentRow, InvoiceRow
 from metering.kit.db import Database
 from metering.kit.logs import get_logger

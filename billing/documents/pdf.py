@@ -32,11 +32,11 @@ from billing.invoices.model import (
     InvoiceStatus,
     Line,
     LineKind,
-    Party,
     Treatment,
     VatSummary,
     cost_centre_totals,
 )
+from billing.invoices.parties import Party
 from billing.money import show_pounds, sum_pounds
 from metering.periods import (
     financial_year_label,

@@ -8,8 +8,9 @@ from billing.documents.journal import journal_csv
 from billing.documents.lines_csv import lines_csv
 from billing.documents.pdf import Attachment, invoice_pdf
 from billing.documents.ubl import ubl_xml
-from billing.documents.usage_csv import UsageRow, usage_csv
+from billing.documents.usage_csv import usage_csv
 from billing.documents.words import file_stem
+from billing.invoices.backing import UsageRow
 from billing.invoices.model import Invoice
 
 

@@ -18,14 +18,8 @@ from typing import cast
 from lxml import etree
 
 from billing.documents.words import one_line, show_number
-from billing.invoices.model import (
-    Invoice,
-    InvoiceKind,
-    Line,
-    Party,
-    Treatment,
-    VatSummary,
-)
+from billing.invoices.model import Invoice, InvoiceKind, Line, Treatment, VatSummary
+from billing.invoices.parties import Party
 from billing.money import PENNY, plain, to_pennies
 from metering.periods import london_day, show_date
 

@@ -1,11 +1,9 @@
 """The usage behind an invoice as a spreadsheet: one row a reading."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from datetime import date
-from decimal import Decimal
 
 from billing.documents.sheet import write_sheet
+from billing.invoices.backing import UsageRow
 
 HEADER = (
     "Day",
@@ -19,31 +17,6 @@ HEADER = (
     "Line",
     "Charge",
 )
-
-
-@dataclass(frozen=True, kw_only=True)
-class UsageRow:
-    """A reading behind an invoice.
-
-    Attributes:
-        day: London date.
-        hour: London clock hour (0 to 23) where the meter has bands, else None.
-        dimensions: in words, as on the line.
-        quantity: exact.
-        events: how many usage events it sums, or None where that is not kept.
-        line_number, charge_id: what it was billed on, or None where it was not billed.
-    """
-
-    day: date
-    service: str
-    meter: str
-    quantity: Decimal
-    unit: str
-    dimensions: str = ""
-    hour: int | None = None
-    events: int | None = None
-    line_number: int | None = None
-    charge_id: str | None = None
 
 
 def usage_csv(rows: Iterable[UsageRow]) -> bytes:

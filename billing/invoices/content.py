@@ -8,18 +8,17 @@ from decimal import Decimal
 from typing import Any
 
 from billing.invoices.model import (
-    BankAccount,
     Invoice,
     InvoiceKind,
     InvoiceStatus,
     Line,
     LineKind,
-    Party,
     PurchaseOrder,
     Treatment,
     VatSummary,
-    canonical_content,
 )
+from billing.invoices.parties import BankAccount, Party
+from billing.invoices.sealing import canonical_content
 from metering.periods import Month
 
 

@@ -15,7 +15,9 @@ from sqlalchemy.orm import Session
 
 from billing.invoices import operations, queries
 from billing.invoices.composing import Key, LineKey
+from billing.invoices.keeping import keep_draft
 from billing.invoices.model import (
+    CREDIT_SERIES,
     Invoice,
     InvoiceKind,
     InvoiceStatus,
@@ -134,7 +136,7 @@ def credit_invoice(
         lines=[replace(line, number=number) for number, line in enumerate(credited, start=1)],
         id=new_id("crn", now=now),
         kind=InvoiceKind.CREDIT_NOTE,
-        series=operations.CREDIT_SERIES,
+        series=CREDIT_SERIES,
         status=InvoiceStatus.DRAFT,
         account_id=account_id,
         supplier=invoice.supplier,
@@ -159,7 +161,7 @@ def credit_invoice(
     numbers = [line.number for line in credited]
     keys = _keys(session, account_id=account_id, invoice_id=invoice_id)
     _refuse_twice(session, account_id=account_id, credited=credited, keys=keys)
-    operations.keep_draft(
+    keep_draft(
         session,
         invoice=document,
         keys=[keys[number] for number in numbers],

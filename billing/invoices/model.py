@@ -8,28 +8,24 @@ line may be negative. On a credit note positive amounts are credited to the
 buyer, as on its paper and in UBL; `Invoice.owed` is the signed effect of both.
 """
 
-import hashlib
-import json
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
-from billing.money import NOUGHT, plain, sum_pounds, to_pennies, vat_on
-from metering.periods import Month, to_utc
+from billing.invoices.parties import BankAccount, Party
+from billing.money import NOUGHT, sum_pounds, to_pennies, vat_on
+from metering.periods import Month
 
 WorkingStep = Mapping[str, Any]
 """One recorded step of a charge: JSON-ready, decimals as strings, `text` in plain words."""
 
-_FIRST_SEAL = "0" * 64
-_GLN = re.compile(r"[0-9]{13}")
-_VAT_NUMBER = re.compile(r"[A-Z]{2}[0-9A-Z]{2,13}")
+INVOICE_SERIES, CREDIT_SERIES = "PG", "PC"
 _SERIES = re.compile(r"[A-Z]{1,8}")
-_UNSEALED = frozenset({"status", "seal", "previous_seal"})
 
 
 class Treatment(StrEnum):
@@ -79,65 +75,6 @@ MOVES: Mapping[InvoiceStatus, frozenset[InvoiceStatus]] = {
 def may_move(before: InvoiceStatus, after: InvoiceStatus) -> bool:
     """Say whether an invoice may go from `before` to `after`."""
     return after in MOVES[before]
-
-
-def is_gln(text: str) -> bool:
-    """Say whether `text` is a GS1 Global Location Number (modulus 10, weights 1 and 3)."""
-    return bool(_GLN.fullmatch(text)) and (
-        sum(int(digit) * (3 if place % 2 else 1) for place, digit in enumerate(text)) % 10 == 0
-    )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Party:
-    """The supplier or the buyer, as printed.
-
-    Attributes:
-        name: legal name.
-        address: lines of the address without the postcode, at least one.
-        postcode: for example `LS1 4AP`.
-        country: ISO 3166-1 alpha-2.
-        ods_code: the body's NHS Organisation Data Service code.
-        vat_number: with its country prefix, `GB123456789`, or None when not registered.
-        email: where finance can be reached, or None.
-        gln: GS1 Global Location Number, 13 digits, by which NHS bodies are found on Peppol.
-        in_nhs_vat_division: belongs to the NHS divisional VAT registration, inside which
-            supplies are outside the scope of VAT.
-    """
-
-    name: str
-    address: tuple[str, ...]
-    postcode: str
-    ods_code: str
-    country: str = "GB"
-    vat_number: str | None = None
-    email: str | None = None
-    gln: str | None = None
-    in_nhs_vat_division: bool = False
-
-    def __post_init__(self) -> None:
-        if not self.name.strip() or not any(part.strip() for part in self.address):
-            raise ValueError("a party needs a name and an address (VAT Regulations 1995, reg. 14)")
-        if self.vat_number is not None and not _VAT_NUMBER.fullmatch(self.vat_number):
-            raise ValueError(f"write a VAT number as GB654965435, not '{self.vat_number}'")
-        if self.gln is not None and not is_gln(self.gln):
-            raise ValueError(f"'{self.gln}' is not a GLN: 13 digits, the last a check digit")
-
-
-@dataclass(frozen=True, kw_only=True)
-class BankAccount:
-    """Where a payment goes, from the supplier's settings.
-
-    Attributes:
-        sort_code: as printed, `60-70-80`.
-    """
-
-    account_name: str
-    sort_code: str
-    account_number: str
-    bank_name: str | None = None
-    iban: str | None = None
-    bic: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -240,9 +177,10 @@ class Invoice:
         pool_saving: what the national pool saved this buyer on these lines, pounds.
         notes: further sentences for print.
         pay_to: bank account to pay into; None on a credit note.
-        seal, previous_seal: SHA-256 in hexadecimal; see `seal`.
+        seal, previous_seal: SHA-256 in hexadecimal; see `sealing`.
         credits_number, credits_issued_on, credit_reason: on a credit note, the invoice that it
             credits and why (VAT Regulations 1995, reg. 15C).
+        usage_sha256: of the readings behind the lines, kept beside the invoice; see `backing`.
 
     Raises:
         ValueError: the parts do not add up, or the document contradicts itself.
@@ -275,6 +213,7 @@ class Invoice:
     credits_number: str | None = None
     credits_issued_on: date | None = None
     credit_reason: str | None = None
+    usage_sha256: str | None = None
 
     def __post_init__(self) -> None:
         check_invoice(self)
@@ -419,62 +358,3 @@ def invoice_number(series: str, financial_year: int, sequence: int) -> str:
     if sequence < 1:
         raise ValueError("document numbers start at 1")
     return f"{series}-{financial_year % 100:02d}{(financial_year + 1) % 100:02d}-{sequence:06d}"
-
-
-def canonical_content(invoice: Invoice) -> bytes:
-    """Return what a seal covers: UTF-8 JSON, keys sorted, decimals as plain strings.
-
-    Equal values give equal bytes whatever their scale (`21` and `21.000000000`). Status and
-    seals are left out, for a sealed invoice may still be settled; so are fields that are None,
-    so that a field added later leaves older seals true.
-    """
-    content = {name: value for name, value in _canonical(invoice).items() if name not in _UNSEALED}
-    return json.dumps(
-        content, sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False
-    ).encode()
-
-
-def seal(content: bytes, previous_seal: str | None) -> str:
-    """Return the SHA-256 that ties `content` to the document issued before it in its series.
-
-    The digest is of the previous seal (64 noughts for the first), a newline and the content.
-    """
-    chain = (previous_seal or _FIRST_SEAL).encode("ascii")
-    return hashlib.sha256(chain + b"\n" + content).hexdigest()
-
-
-def seal_holds(invoice: Invoice) -> bool:
-    """Say whether the invoice's seal is the seal of what it says."""
-    return invoice.seal == seal(canonical_content(invoice), invoice.previous_seal)
-
-
-def _canonical(value: Any) -> Any:
-    """Turn a value into JSON, one spelling for each value."""
-    kind = type(value)
-    # The commonest first: an invoice of 200 lines has 10,000 values, most of them text.
-    if kind is str or kind is int or value is None:
-        return value
-    if kind is dict or isinstance(value, Mapping):
-        return {str(key): _canonical(member) for key, member in value.items()}
-    if kind is tuple or kind is list:
-        return [_canonical(member) for member in value]
-    if kind is Decimal:
-        return plain(value)
-    if kind is Month:
-        return str(value)
-    if kind in _FIELD_NAMES:
-        members = ((name, getattr(value, name)) for name in _FIELD_NAMES[kind])
-        return {name: _canonical(member) for name, member in members if member is not None}
-    if isinstance(value, datetime):
-        return to_utc(value).isoformat()
-    if isinstance(value, date):
-        return value.isoformat()
-    if isinstance(value, str | int):
-        return value
-    raise TypeError(f"{kind.__name__} has no place in an invoice")
-
-
-_FIELD_NAMES: dict[type[Any], tuple[str, ...]] = {
-    kind: tuple(item.name for item in fields(kind))
-    for kind in (Party, BankAccount, PurchaseOrder, VatSummary, Line, Invoice)
-}

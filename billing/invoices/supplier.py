@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from billing.invoices.content import bank_from, party_from, plain_content
-from billing.invoices.model import BankAccount, Party
+from billing.invoices.parties import BankAccount, Party
 from metering.kit.config import Settings
 
 

@@ -109,6 +109,26 @@ class InvoiceLineRow(Base):
     working: Mapped[list[Any]]
 
 
+class InvoiceUsageRow(Base):
+    """The readings behind a document, as they stood when it was drafted.
+
+    `content`: a JSON list of readings, compressed by zlib; `sha256` is of the JSON, and is in
+    the document's sealed content. As its lines, it never changes once the document is issued.
+    """
+
+    __tablename__ = "invoice_usage"
+    __table_args__ = (
+        PrimaryKeyConstraint("account_id", "invoice_id"),
+        ForeignKeyConstraint(["account_id", "invoice_id"], ["invoices.account_id", "invoices.id"]),
+        {"info": {"citus": "distributed", "distribution_column": "account_id"}},
+    )
+
+    account_id: Mapped[str]
+    invoice_id: Mapped[str]
+    content: Mapped[bytes] = mapped_column(LargeBinary)
+    sha256: Mapped[str]
+
+
 class NumberSeriesRow(Base):
     """The counter of one gapless series in one NHS financial year, locked at issue.
 

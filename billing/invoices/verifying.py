@@ -7,9 +7,11 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from billing.invoices import queries
+from billing.invoices.backing import kept_faults
 from billing.invoices.content import content_bytes
-from billing.invoices.model import invoice_number, seal
+from billing.invoices.model import invoice_number
 from billing.invoices.rederiving import working_faults
+from billing.invoices.sealing import seal
 from billing.invoices.tables import (
     InvoiceLineRow,
     InvoiceRow,
@@ -40,8 +42,8 @@ def verify_invoices(session: Session) -> Verified:
     """Check every issued document of every series.
 
     Numbers run from 1 without a gap; each seal is the seal of the stored content and of the
-    seal before; totals, lines and columns agree with the content; each line's amount follows
-    from its recorded working.
+    seal before; totals, lines and columns agree with the content; the usage behind it is what
+    was sealed; each line's amount follows from its recorded working.
     """
     documents = 0
     faults: list[Fault] = []
@@ -136,6 +138,7 @@ def _document_faults(
         (line.number, line.net, line.quantity or 0) for line in invoice.lines
     ]:
         yield "its lines differ from its content"
+    yield from kept_faults(session, invoice=invoice)
     for line in invoice.lines:
         for what in working_faults(line.working, net=line.net):
             yield f"line {line.number}: {what}"

@@ -11,14 +11,8 @@ from urllib.parse import quote
 from billing.documents.render import DOCUMENTS
 from billing.documents.words import show_vat_number
 from billing.invoices import queries as invoices
-from billing.invoices.model import (
-    Invoice,
-    InvoiceKind,
-    InvoiceStatus,
-    Line,
-    LineKind,
-    Party,
-)
+from billing.invoices.model import Invoice, InvoiceKind, InvoiceStatus, Line, LineKind
+from billing.invoices.parties import Party
 from billing.invoices.tables import InvoiceLineRow
 from billing.money import show_pounds, sum_pounds
 from billing.portal.account import OpenAccount

@@ -10,7 +10,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from billing.invoices import queries as invoices
-from billing.invoices.model import BankAccount
+from billing.invoices.parties import BankAccount
 from billing.invoices.tables import InvoiceRow
 from billing.ledger.tables import ReceivableRow
 from billing.listing import Cell, Column, Listing

@@ -8,7 +8,7 @@ from urllib.parse import quote
 from flask import url_for
 
 from billing.forms import Form
-from billing.invoices.model import BankAccount
+from billing.invoices.parties import BankAccount
 from billing.listing import Asked, Cell, Column, Listing
 from billing.money import show_pounds
 from billing.payments.debt import OpenDebt

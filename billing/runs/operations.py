@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 
 from billing.charges import queries as charges
 from billing.charges.operations import freeze_month, rate_charges, thaw_month
+from billing.invoices import drafting, keeping
 from billing.invoices import operations as invoices
 from billing.invoices import queries as invoice_queries
 from billing.invoices.catalogue import Catalogue
@@ -175,7 +176,7 @@ def draft_account(
     account_id: str,
     catalogue: Catalogue,
     now: datetime,
-    correction_months: int = invoices.CORRECTION_MONTHS,
+    correction_months: int = drafting.CORRECTION_MONTHS,
 ) -> str:
     """Draft one account's documents; return its status.
 
@@ -197,7 +198,7 @@ def draft_account(
     if fault is not None:
         return _move(session, standing, "parked", now, fault)
     try:
-        composed = invoices.compose_documents(
+        composed = drafting.compose_documents(
             session,
             account_id=account_id,
             month=month,
@@ -213,9 +214,9 @@ def draft_account(
     small = _carried_over(composed, month=month, smallest=run.smallest_invoice)
     if small is not None:
         return _move(session, standing, "carried-over", now, small)
-    invoices.discard_drafts(session, account_id=account_id, run_id=run_id)
+    keeping.discard_drafts(session, account_id=account_id, run_id=run_id)
     for invoice, draft in zip(composed.invoices, composed.drafts, strict=True):
-        invoices.keep_draft(
+        keeping.keep_draft(
             session,
             invoice=invoice,
             keys=draft.keys,
@@ -251,7 +252,7 @@ def draft_account(
     return _move(session, standing, "drafted", now, None)
 
 
-def _carried_over(composed: invoices.Composed, *, month: Month, smallest: Decimal) -> str | None:
+def _carried_over(composed: drafting.Composed, *, month: Month, smallest: Decimal) -> str | None:
     """Return why nothing is sent yet, None where documents go out.
 
     What gives money back is never held back, nor is anything in the year's last month or of
@@ -273,7 +274,7 @@ def park_account(
     """Set an account aside whose drafting failed; the others go on."""
     standing = _lock_account(session, run_id=run_id, account_id=account_id)
     if standing.status == "waiting":
-        invoices.discard_drafts(session, account_id=account_id, run_id=run_id)
+        keeping.discard_drafts(session, account_id=account_id, run_id=run_id)
         _move(session, standing, "parked", now, reason)
 
 
@@ -329,7 +330,7 @@ def release_account(
     if over_order and standing.status == "held" and drafts:
         _move(session, standing, "drafted", now, f"Let through as it is by {principal}")
     else:
-        invoices.discard_drafts(session, account_id=account_id, run_id=run_id)
+        keeping.discard_drafts(session, account_id=account_id, run_id=run_id)
         standing = _lock_account(session, run_id=run_id, account_id=account_id)
         _move(session, standing, "waiting", now, None)
         session.execute(update(BillRunRow).where(BillRunRow.id == run_id).values(status="open"))
@@ -345,7 +346,7 @@ def reopen_run(session: Session, *, run_id: str, principal: str, now: datetime) 
     for account_id in session.scalars(
         select(BillRunAccountRow.account_id).where(BillRunAccountRow.run_id == run_id)
     ).all():
-        invoices.discard_drafts(session, account_id=account_id, run_id=run_id)
+        keeping.discard_drafts(session, account_id=account_id, run_id=run_id)
     session.execute(
         update(BillRunAccountRow)
         .where(BillRunAccountRow.run_id == run_id, BillRunAccountRow.status != "held")

@@ -9,7 +9,7 @@ from functools import partial
 
 from billing.charges.operations import rate_charges
 from billing.invoices.catalogue import load_catalogue
-from billing.invoices.operations import CORRECTION_MONTHS
+from billing.invoices.drafting import CORRECTION_MONTHS
 from billing.runs import operations, queries
 from metering.kit.db import Database
 from metering.kit.errors import Refusal

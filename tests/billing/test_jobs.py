@@ -6,8 +6,8 @@ import pytest
 from sqlalchemy import select
 
 from billing import jobs
-from billing.documents.usage import usage_rows
 from billing.invoices import queries
+from billing.invoices.backing import usage_rows
 from billing.invoices.tables import DocumentRow
 from billing.runs import operations
 from metering.kit.db import Database

@@ -5,7 +5,8 @@ from decimal import Decimal
 
 from billing.accounts.tables import AccountRow
 from billing.invoices import queries as invoices
-from billing.invoices.model import BankAccount, Invoice, Party
+from billing.invoices.model import Invoice
+from billing.invoices.parties import BankAccount, Party
 from billing.invoices.supplier import Supplier
 from billing.runs import operations, work
 from metering.kit.db import Database

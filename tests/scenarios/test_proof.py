@@ -14,8 +14,9 @@ from sqlalchemy.orm import Session
 from billing.invoices import credit_notes, queries
 from billing.invoices.catalogue import load_catalogue
 from billing.invoices.content import content_bytes
-from billing.invoices.model import Invoice, canonical_content
-from billing.invoices.operations import compose_documents
+from billing.invoices.drafting import compose_documents
+from billing.invoices.model import Invoice
+from billing.invoices.sealing import canonical_content
 from billing.invoices.verifying import verify_invoices
 from billing.runs import operations, work
 from billing.runs.queries import review, run

@@ -4,21 +4,19 @@ from dataclasses import replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
 
-from billing.documents.usage_csv import UsageRow
+from billing.invoices.backing import UsageRow
 from billing.invoices.model import (
-    BankAccount,
     Invoice,
     InvoiceKind,
     InvoiceStatus,
     Line,
     LineKind,
-    Party,
     PurchaseOrder,
     Treatment,
-    canonical_content,
     compose_invoice,
-    seal,
 )
+from billing.invoices.parties import BankAccount, Party
+from billing.invoices.sealing import canonical_content, seal
 from metering.periods import Month
 
 SUPPLIER = Party(

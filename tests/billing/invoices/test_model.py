@@ -15,17 +15,15 @@ from billing.invoices.model import (
     InvoiceStatus,
     Line,
     LineKind,
-    Party,
     Treatment,
-    canonical_content,
     compose_invoice,
     invoice_number,
     may_move,
-    seal,
-    seal_holds,
     split_by_treatment,
     summarise_vat,
 )
+from billing.invoices.parties import Party
+from billing.invoices.sealing import canonical_content, seal, seal_holds
 from metering.periods import Month
 
 SUPPLIER = Party(

@@ -1,0 +1,284 @@
+"""The usage behind an invoice, each reading with the line that it was charged on.
+
+It is fixed when the invoice is drafted and sealed with it: usage that comes or is withdrawn
+later never changes what stands behind an invoice that was sent.
+"""
+
+import hashlib
+import json
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import astuple, dataclass
+from datetime import date, timedelta
+from decimal import Decimal
+
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+from billing.invoices import queries
+from billing.invoices.model import Invoice, InvoiceKind, LineKind
+from billing.invoices.tables import InvoiceLineRow, InvoiceUsageRow
+from billing.money import plain
+from billing.rating.books import Entry, PriceBook
+from billing.rating.model import Dimensions
+from billing.tariffs import queries as tariffs
+from billing.tariffs.model import parse_tariff, slot_of
+from metering.periods import Month
+from metering.readings.tables import WHOLE_DAY
+
+CAME_LATER = "Came after this was worked out; it goes on a later invoice"
+TAKEN_BACK_LATER = "Was withdrawn after this was worked out; a later invoice takes it off"
+
+
+@dataclass(frozen=True, kw_only=True)
+class UsageRow:
+    """A reading behind an invoice.
+
+    Attributes:
+        day: London date.
+        hour: London clock hour (0 to 23) where the meter has bands, else None.
+        dimensions: in words, as on the line.
+        quantity: exact.
+        events: how many usage events it sums, or None where that is not kept.
+        line_number, charge_id: what it was billed on, or None where it was not billed.
+    """
+
+    day: date
+    service: str
+    meter: str
+    quantity: Decimal
+    unit: str
+    dimensions: str = ""
+    hour: int | None = None
+    events: int | None = None
+    line_number: int | None = None
+    charge_id: str | None = None
+
+
+_READINGS = text(
+    """
+    SELECT r.used_on, r.hour, m.code, m.name, m.unit, m.dimensions, d.dimensions, r.quantity,
+        r.event_count
+    FROM readings r
+    JOIN accounts a ON a.organisation_id = r.subject_id
+    JOIN meters m ON m.id = r.meter_id
+    JOIN dimension_sets d ON d.id = r.dimension_set_id
+    WHERE a.id = :account_id AND r.used_on >= :first AND r.used_on < :end
+        AND r.meter_id IN (SELECT id FROM meters WHERE code = ANY(:meters))
+    ORDER BY r.used_on, m.code, r.hour, r.dimension_set_id
+    """
+)
+
+
+def keep_usage(session: Session, *, invoice: Invoice) -> str | None:
+    """Keep the readings behind a draft as they stand; return their SHA-256, None without any.
+
+    Readings may have moved on since the charges were worked out. Then one more row a price
+    says by how much, so that the rows of a line's price always sum to what the line says.
+    """
+    rows = read_usage(session, invoice=invoice)
+    if not rows:
+        return None
+    content = _content(rows)
+    digest = hashlib.sha256(content).hexdigest()
+    session.add(
+        InvoiceUsageRow(
+            account_id=invoice.account_id,
+            invoice_id=invoice.id,
+            content=zlib.compress(content, 6),
+            sha256=digest,
+        )
+    )
+    session.flush()
+    return digest
+
+
+def usage_rows(session: Session, *, invoice: Invoice) -> list[UsageRow]:
+    """Return the usage that was kept with the invoice, by day.
+
+    An invoice of before usage was kept has none; there the readings of today are returned.
+    """
+    kept = session.get(InvoiceUsageRow, (invoice.account_id, invoice.id))
+    if kept is None:
+        return read_usage(session, invoice=invoice) if invoice.usage_sha256 is None else []
+    return [
+        UsageRow(
+            day=date.fromisoformat(day),
+            service=service,
+            meter=meter,
+            quantity=Decimal(quantity),
+            unit=unit,
+            dimensions=dimensions,
+            hour=hour,
+            events=events,
+            line_number=line_number,
+            charge_id=charge_id,
+        )
+        for (
+            day,
+            service,
+            meter,
+            quantity,
+            unit,
+            dimensions,
+            hour,
+            events,
+            line_number,
+            charge_id,
+        ) in json.loads(zlib.decompress(kept.content))
+    ]
+
+
+def kept_faults(session: Session, *, invoice: Invoice) -> list[str]:
+    """Return what is wrong with the usage that an invoice was sealed with; empty where nothing."""
+    if invoice.usage_sha256 is None:
+        return []
+    kept = session.get(InvoiceUsageRow, (invoice.account_id, invoice.id))
+    if kept is None:
+        return ["the usage behind it is gone"]
+    session.expunge(kept)
+    found = hashlib.sha256(zlib.decompress(kept.content)).hexdigest()
+    if found != invoice.usage_sha256:
+        return ["the usage behind it is not what was sealed"]
+    return []
+
+
+def _content(rows: Iterable[UsageRow]) -> bytes:
+    """Return rows as JSON: a list of each row's values in the order of its fields."""
+    said = [
+        [
+            value.isoformat()
+            if isinstance(value, date)
+            else plain(value)
+            if isinstance(value, Decimal)
+            else value
+            for value in astuple(row)
+        ]
+        for row in rows
+    ]
+    return json.dumps(said, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def read_usage(session: Session, *, invoice: Invoice) -> list[UsageRow]:
+    """Return the readings of the months and meters that the invoice charges, as they stand.
+
+    Readings of corrected months are left out: the correction's working says what they came
+    to before and after. A reading that no line prices has no line number.
+    """
+    lines = [
+        line
+        for line in _line_rows(session, invoice)
+        if line.kind != LineKind.CORRECTION and line.meter
+    ]
+    if not lines or invoice.kind is InvoiceKind.CREDIT_NOTE:
+        return []
+    books = _books(session, {line.version_id for line in lines})
+    services = {printed.number: printed.service for printed in invoice.lines}
+    found: list[UsageRow] = []
+    for month in sorted({Month.of_day(line.month) for line in lines}):
+        by_meter: dict[str, list[InvoiceLineRow]] = {}
+        for line in lines:
+            if line.month == month.first_day:
+                by_meter.setdefault(line.meter, []).append(line)
+        rows = session.execute(
+            _READINGS,
+            {
+                "account_id": invoice.account_id,
+                "first": month.first_day,
+                "end": month.end_day,
+                "meters": sorted(by_meter),
+            },
+        )
+        for day, hour, meter, name, unit, labels, dimensions, quantity, events in rows:
+            pairs = tuple(sorted((key, str(value)) for key, value in dimensions.items()))
+            slot = None if hour == WHOLE_DAY else slot_of(day, hour)
+            line_of = _line_of(by_meter[meter], books, day=day, dimensions=pairs, slot=slot)
+            found.append(
+                UsageRow(
+                    day=day,
+                    service=services[(line_of or by_meter[meter][0]).number],
+                    meter=name,
+                    quantity=quantity,
+                    unit=unit,
+                    dimensions=", ".join(
+                        f"{(labels.get(key) or {}).get('label') or key} {value}"
+                        for key, value in pairs
+                    ),
+                    hour=None if hour == WHOLE_DAY else hour,
+                    events=events,
+                    line_number=None if line_of is None else line_of.number,
+                    charge_id=None if line_of is None else line_of.charge_id,
+                )
+            )
+    return found + _moved_on(found, lines, services)
+
+
+def _moved_on(
+    found: Iterable[UsageRow], lines: Sequence[InvoiceLineRow], services: Mapping[int, str]
+) -> list[UsageRow]:
+    """Return, a row each, by how much readings are no longer what their lines charge."""
+    behind: dict[int, Decimal] = {}
+    names: dict[int, tuple[str, str]] = {}
+    for row in found:
+        if row.line_number is not None:
+            behind[row.line_number] = behind.get(row.line_number, Decimal(0)) + row.quantity
+            names[row.line_number] = (row.meter, row.unit)
+    prices: dict[tuple[date, str, str, str], list[InvoiceLineRow]] = {}
+    for line in lines:
+        if line.kind == LineKind.USAGE:
+            key = (line.month, line.meter, line.version_id, line.price_key)
+            prices.setdefault(key, []).append(line)
+    moved = []
+    for charged in prices.values():
+        read = sum((behind.get(line.number, Decimal(0)) for line in charged), Decimal(0))
+        left = sum((line.quantity for line in charged), Decimal(0)) - read
+        if left:
+            last = charged[-1]
+            meter, unit = next(
+                (names[line.number] for line in charged if line.number in names),
+                (last.description, last.unit),
+            )
+            moved.append(
+                UsageRow(
+                    day=last.end_on - timedelta(days=1),
+                    service=services[last.number],
+                    meter=meter,
+                    quantity=left,
+                    unit=unit,
+                    dimensions=CAME_LATER if left < 0 else TAKEN_BACK_LATER,
+                    line_number=last.number,
+                    charge_id=last.charge_id,
+                )
+            )
+    return moved
+
+
+def _line_of(
+    lines: Sequence[InvoiceLineRow],
+    books: Mapping[str, PriceBook],
+    *,
+    day: date,
+    dimensions: Dimensions,
+    slot: int | None,
+) -> InvoiceLineRow | None:
+    """Return the line whose price the reading fell under, None where there is none."""
+    for line in lines:
+        if not line.first_on <= day < line.end_on:
+            continue
+        book = books[line.version_id]
+        entry = book.find(line.meter, dimensions, slot)
+        if isinstance(entry, Entry) and entry.price.key == line.price_key:
+            return line
+        if all(known.price.key != line.price_key for known in book.entries):
+            # A price of a local agreement is in no tariff; it is the account's own for the meter.
+            return line
+    return None
+
+
+def _line_rows(session: Session, invoice: Invoice) -> list[InvoiceLineRow]:
+    return list(queries.lines(session, account_id=invoice.account_id, invoice_id=invoice.id))
+
+
+def _books(session: Session, ids: Iterable[str]) -> dict[str, PriceBook]:
+    rows = tariffs.versions_by_id(session, ids=set(ids))
+    return {row.id: PriceBook(parse_tariff(row.content), None) for row in rows}
