@@ -2,11 +2,10 @@
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
-import msgspec
-
-from billing.charges.model import charge_name, digest
+from billing.charges.facts import FactWriter
+from billing.charges.model import charge_name, digest_bytes
 from billing.rating.model import Charge
 from metering.periods import Month
 
@@ -37,12 +36,24 @@ CHARGE_COLUMNS = (
 
 NULL = "\\N"
 _ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
-_encode = msgspec.json.encode
 
 
 def copy_text(text: str) -> str:
     """Return a value as COPY's text format wants it: backslash, tab and line ends escaped."""
     return text.translate(_ESCAPES)
+
+
+class CopyLine(NamedTuple):
+    """One charge as a line of COPY's text format; `key` is its id without the prefix."""
+
+    account_id: str
+    key: bytes
+    text: str
+
+
+def charge_id(key: bytes) -> str:
+    """Return the id of the charge with this key."""
+    return f"chg_{key.hex()}"
 
 
 class CopyLines:
@@ -60,14 +71,15 @@ class CopyLines:
         version_ids: Mapping[tuple[str, str], str],
     ) -> None:
         self._month = month
-        self._account_ids = {code: copy_text(found) for code, found in account_ids.items()}
+        self._account_ids = {code: (found, copy_text(found)) for code, found in account_ids.items()}
         self._version_ids = version_ids
         self._common: dict[tuple[Any, ...], tuple[str, str]] = {}
+        self._facts = FactWriter().facts
 
-    def lines(self, charges: Iterable[Charge]) -> Iterator[str]:
+    def lines(self, charges: Iterable[Charge]) -> Iterator[CopyLine]:
         """Yield one line for each charge."""
         for charge in charges:
-            key = (
+            price = (
                 charge.tariff,
                 charge.version,
                 charge.price_key,
@@ -79,18 +91,21 @@ class CopyLines:
                 charge.unit,
                 charge.label,
             )
-            common = self._common.get(key)
+            common = self._common.get(price)
             if common is None:
-                common = self._common[key] = self._of_price(charge)
+                common = self._common[price] = self._of_price(charge)
             of_price, name = common
-            account_id = self._account_ids[charge.account]
+            account_id, account_text = self._account_ids[charge.account]
+            key = digest_bytes(account_id, name)
             alone = charge.alone_amount
             # JSON escapes control characters itself; only its backslashes are left.
-            working = _encode(charge.working).decode().replace("\\", "\\\\")
-            yield (
-                f"{account_id}\tchg_{digest(account_id, name)}{of_price}{charge.quantity:f}\t"
+            facts = self._facts(charge.steps).replace("\\", "\\\\")
+            yield CopyLine(
+                account_id,
+                key,
+                f"{account_text}\tchg_{key.hex()}{of_price}{charge.quantity:f}\t"
                 f"{charge.exact_text}\t{charge.amount:f}\t"
-                f"{NULL if alone is None else f'{alone:f}'}\t{working}\n"
+                f"{NULL if alone is None else f'{alone:f}'}\t{facts}\n",
             )
 
     def _of_price(self, charge: Charge) -> tuple[str, str]:

@@ -28,6 +28,7 @@ from billing.rating.model import (
 from billing.rating.numbers import add
 from billing.tariffs import queries as tariffs
 from metering.kit.errors import Refusal
+from metering.organisations import queries as organisations
 from metering.periods import Month
 from metering.readings.month_totals import month_signatures, month_totals
 
@@ -157,7 +158,7 @@ def load_usage(
         meters: only these meters, all where None.
         until: only London days before this one.
     """
-    ids = None if codes is None else [inputs.organisation_ids[code] for code in codes]
+    ids = None if codes is None else _subject_ids(session, inputs, codes)
     return [
         Usage(
             account=total.ods_code,
@@ -176,6 +177,13 @@ def load_usage(
             until=until,
         )
     ]
+
+
+def _subject_ids(session: Session, inputs: MonthInputs, codes: Iterable[str]) -> list[int]:
+    ids = inputs.organisation_ids
+    strangers = [code for code in codes if code not in ids]
+    known = [ids[code] for code in codes if code in ids]
+    return [*known, *organisations.ids_of(session, ods_codes=strangers)] if strangers else known
 
 
 def _agreement(row: AgreementRow, code: str, terms: tuple[LocalTerms, ...]) -> Agreement:

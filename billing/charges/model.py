@@ -1,7 +1,6 @@
 """How charges are named and compared; pure."""
 
 import hashlib
-from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
@@ -9,6 +8,8 @@ from typing import Any
 from billing.rating.model import Charge, FrozenPool, PoolTotal, Position
 from billing.rating.numbers import Exact, exact_text
 from metering.periods import Month
+
+ID_BYTES = 13
 
 
 def fraction_text(number: Exact) -> str:
@@ -46,10 +47,15 @@ def charge_name(charge: Charge, *, month: Month, version_id: str) -> str:
     )
 
 
-def digest(*parts: str) -> str:
-    """Return 26 characters that stand for the parts in this order (104 bits of SHA-256)."""
+def digest_bytes(*parts: str) -> bytes:
+    """Return 13 bytes that stand for the parts in this order (104 bits of SHA-256)."""
     # A NUL between them: no text of the database can hold one, so no two lists look alike.
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:26]
+    return hashlib.sha256("\0".join(parts).encode()).digest()[:ID_BYTES]
+
+
+def digest(*parts: str) -> str:
+    """Return the 26 characters of `digest_bytes`."""
+    return digest_bytes(*parts).hex()
 
 
 SharedKey = tuple[str, str, str, str, str | None, str | None]
@@ -64,34 +70,6 @@ def shared_key(item: Charge | PoolTotal | FrozenPool) -> SharedKey:
     if isinstance(item, Charge) and item.scope != "group":
         terms = None
     return (item.tariff, item.version, item.price_key, item.scope, item.group, terms)
-
-
-def result_fingerprint(charges: Iterable[Charge], *, joint: Mapping[SharedKey, str]) -> str:
-    """Return a text that changes when any charge of an account, or its working, does.
-
-    Args:
-        joint: what the working of a shared price says about the others.
-    """
-    parts: list[str] = []
-    for charge in charges:
-        parts += (
-            charge.tariff,
-            charge.version,
-            charge.price_key,
-            charge.scope,
-            charge.group or "",
-            charge.terms or "",
-            charge.label,
-            charge.vat,
-            str(charge.first_day),
-            str(charge.end_day),
-            str(charge.quantity),
-            fraction_text(charge.exact),
-            str(charge.amount),
-            str(charge.alone_amount),
-            joint.get(shared_key(charge), ""),
-        )
-    return digest(*parts)
 
 
 def position_json(position: Position) -> dict[str, Any]:

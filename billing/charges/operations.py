@@ -7,7 +7,7 @@ accounts whose own usage or agreement changed are rated, at the frozen price.
 """
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -16,9 +16,9 @@ from sqlalchemy.orm import Session
 
 from billing.charges import writing
 from billing.charges.inputs import MonthInputs, load_inputs, load_usage, quantities
-from billing.charges.model import SharedKey, fraction_text, result_fingerprint, shared_key
+from billing.charges.model import SharedKey, shared_key
+from billing.charges.passing import fault_of, pass_over, rate_some
 from billing.charges.tables import MonthRatingRow, PoolShareRow, PoolTotalRow, RatingRow
-from billing.rating.engine import rate_month
 from billing.rating.model import Agreement, Charge, FrozenPool, RatingResult, Usage
 from billing.rating.pools import freeze
 from metering.periods import Month
@@ -101,40 +101,52 @@ def _pass(session: Session, *, month: Month, now: datetime, everyone: bool) -> _
     row = session.get(MonthRatingRow, month.first_day, populate_existing=True)
     if row is not None and row.fingerprint == whole and not everyone:
         return None
-    before: dict[str, tuple[str, str]] = {
-        account_id: (given, result)
-        for account_id, given, result in session.execute(
-            select(
-                RatingRow.account_id, RatingRow.input_fingerprint, RatingRow.result_fingerprint
-            ).where(RatingRow.month == month.first_day)
+    before: dict[str, tuple[str, bytes | None]] = {
+        account_id: (given, marks)
+        for account_id, given, marks in session.execute(
+            select(RatingRow.account_id, RatingRow.input_fingerprint, RatingRow.charge_marks).where(
+                RatingRow.month == month.first_day
+            )
         )
     }
-    codes = None if everyone else _to_rate(inputs, fingerprints, before)
-    usage = load_usage(session, inputs=inputs, codes=codes)
-    wanted = None if codes is None else set(codes)
-    agreements = {
-        code: found for code, found in inputs.agreements.items() if wanted is None or code in wanted
-    }
-    result, faults = rate_inputs(inputs, agreements, usage)
-    written = writing.write_result(
+    some = None if everyone else _to_rate(inputs, fingerprints, before)
+    codes = sorted({*inputs.account_ids, *inputs.signatures} if some is None else some)
+    passed = pass_over(
         session,
         inputs=inputs,
-        result=result,
+        codes=codes,
+        before={account_id: marks for account_id, (_, marks) in before.items()},
+    )
+    result, faults = passed.rest, passed.faults
+    writing.write_ratings(
+        session,
+        inputs=inputs,
+        positions=result.positions,
         faults=faults,
-        left_out=quantities(item for item in usage if item.account in faults),
-        codes=set(inputs.account_ids) | set(inputs.signatures) if wanted is None else wanted,
+        codes=codes,
         fingerprints=fingerprints,
         before=before,
-        results=_result_fingerprints(result),
+        marks=passed.marks,
         now=now,
     )
-    writing.write_pools(session, inputs=inputs, result=result, whole=codes is None, now=now)
+    parked = writing.write_parked(
+        session,
+        inputs=inputs,
+        parked=result.parked,
+        faults=faults,
+        left_out=quantities(
+            load_usage(session, inputs=inputs, codes=sorted(faults)) if faults else ()
+        ),
+        codes=codes,
+        now=now,
+    )
+    writing.write_pools(session, inputs=inputs, result=result, whole=some is None, now=now)
     if row is None:
         row = MonthRatingRow(month=month.first_day, positions=[], frozen_at=None)
         session.add(row)
     row.fingerprint = whole
     row.rated_at = now
-    if codes is None:
+    if some is None:
         row.positions = writing.joint_positions(result)
     session.flush()
     if inputs.is_frozen:
@@ -145,10 +157,10 @@ def _pass(session: Session, *, month: Month, now: datetime, everyone: bool) -> _
                 writing.write_frozen(session, inputs=inputs, pool=pool, now=now)
         session.flush()
     counts = RatingCounts(
-        rated=len(fingerprints) if codes is None else len(codes),
-        written=written.written,
-        charges=len(result.charges),
-        parked=written.parked,
+        rated=len(fingerprints) if some is None else len(some),
+        written=passed.written,
+        charges=passed.charges,
+        parked=parked,
         faults=len(faults),
     )
     return _Done(counts=counts, inputs=inputs, result=result, row=row)
@@ -181,7 +193,9 @@ def refresh_true_ups(session: Session, *, month: Month) -> int:
 
 
 def _to_rate(
-    inputs: MonthInputs, fingerprints: Mapping[str, str], before: Mapping[str, tuple[str, str]]
+    inputs: MonthInputs,
+    fingerprints: Mapping[str, str],
+    before: Mapping[str, tuple[str, bytes | None]],
 ) -> list[str] | None:
     """Return the ODS codes to rate, None for everyone."""
     code_of = {account_id: code for code, account_id in inputs.account_ids.items()}
@@ -230,44 +244,18 @@ def rate_inputs(
     faults = {code: why for code, why in inputs.terms_faults.items() if code in agreements}
     good = {code: found for code, found in agreements.items() if code not in faults}
     try:
-        return _rate_some(inputs, good, [u for u in usage if u.account not in faults]), faults
+        return rate_some(inputs, good, [u for u in usage if u.account not in faults]), faults
     except Exception:
         _LOG.exception("rating %s failed; looking for the accounts at fault", inputs.month)
     by_account: dict[str, list[Usage]] = {}
     for item in usage:
         by_account.setdefault(item.account, []).append(item)
-    for code, found in good.items():
-        try:
-            _rate_some(inputs, {code: found}, by_account.get(code, []))
-        except Exception as error:
-            _LOG.exception("account %s cannot be rated for %s", code, inputs.month)
-            faults[code] = f"Rating failed: {error}"
+    for code in good:
+        why = fault_of(inputs, code, by_account.get(code, []))
+        if why is not None:
+            faults[code] = why
     good = {code: found for code, found in good.items() if code not in faults}
-    return _rate_some(inputs, good, [u for u in usage if u.account not in faults]), faults
-
-
-def _rate_some(
-    inputs: MonthInputs, agreements: Mapping[str, list[Agreement]], usage: Iterable[Usage]
-) -> RatingResult:
-    return rate_month(
-        month=inputs.month,
-        tariffs=inputs.versions,
-        agreements=[item for found in agreements.values() for item in found],
-        usage=usage,
-        history=inputs.history,
-        frozen=inputs.frozen,
-    )
-
-
-def _result_fingerprints(result: RatingResult) -> dict[str, str]:
-    joint = {
-        shared_key(pool): f"{pool.members}/{fraction_text(pool.joint_quantity)}/{pool.frozen}"
-        for pool in result.pools
-    }
-    by_account: dict[str, list[Charge]] = {}
-    for charge in result.charges:
-        by_account.setdefault(charge.account, []).append(charge)
-    return {code: result_fingerprint(found, joint=joint) for code, found in by_account.items()}
+    return rate_some(inputs, good, [u for u in usage if u.account not in faults]), faults
 
 
 def _pools(result: RatingResult) -> dict[SharedKey, FrozenPool]:

@@ -31,7 +31,8 @@ class MonthRatingRow(Base):
 class RatingRow(Base):
     """The state of an account's rating for a month: what it was worked out from.
 
-    `result_fingerprint`: of its charges, so that equal ones are not written again.
+    `charge_marks`: of its charges, so that equal ones are not written again; None where they
+    were written before marks were kept. See `keeping.ChargeKeeper`.
 
     `positions`: where the account stands in the financial year after this month.
     """
@@ -45,7 +46,7 @@ class RatingRow(Base):
     account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"))
     month: Mapped[date]
     input_fingerprint: Mapped[str]
-    result_fingerprint: Mapped[str]
+    charge_marks: Mapped[bytes | None]
     rated_at: Mapped[datetime]
     readings_at: Mapped[datetime | None]
     positions: Mapped[list[Any]]
@@ -53,6 +54,8 @@ class RatingRow(Base):
 
 class ChargeRow(Base):
     """What one price comes to for one account in one month, with its working.
+
+    `working` is kept as facts; `facts.read_working` puts it into words.
 
     `meter` is empty for an amount that counts nothing; `group_code` and `terms_code` are
     empty where there is none. `vat` is the tariff's own treatment.

@@ -1,94 +1,65 @@
-"""Writing what rating says, set-wise: only accounts whose charges differ are written."""
+"""Writing what rating says besides charges, set-wise: ratings, pools, what is parked."""
 
 import json
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from itertools import islice
 from typing import Any
 
-from psycopg import Connection
 from sqlalchemy import bindparam, delete, insert, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.orm import Session
 
-from billing.charges.copying import CHARGE_COLUMNS, CopyLines
 from billing.charges.inputs import MonthInputs
 from billing.charges.model import digest, fraction_text, position_json, shared_key
 from billing.charges.tables import (
-    ChargeRow,
     ParkedUsageRow,
     PoolShareRow,
     PoolTotalRow,
     RatingRow,
 )
-from billing.rating.model import Charge, FrozenPool, Parked, PoolTotal, RatingResult
+from billing.rating.model import FrozenPool, Parked, PoolTotal, Position, RatingResult
 from billing.rating.numbers import exact_text
 
-_LINES_AT_ONCE = 2_000
 
-
-@dataclass(frozen=True, kw_only=True)
-class Written:
-    """How many accounts were written, and how many things are parked."""
-
-    written: int
-    parked: int
-
-
-def write_result(
+def write_ratings(
     session: Session,
     *,
     inputs: MonthInputs,
-    result: RatingResult,
-    faults: Mapping[str, str],
-    left_out: Mapping[tuple[str, str], Decimal],
+    positions: Iterable[Position],
+    faults: Collection[str],
     codes: Collection[str],
     fingerprints: Mapping[str, str],
-    before: Mapping[str, tuple[str, str]],
-    results: Mapping[str, str],
+    before: Mapping[str, tuple[str, bytes | None]],
+    marks: Mapping[str, bytes],
     now: datetime,
-) -> Written:
-    """Write charges, ratings and parked usage of the ODS codes that were rated.
+) -> None:
+    """Write what the accounts of the ODS codes were worked out from.
 
     Args:
-        faults: why an account could not be rated at all, by ODS code.
-        left_out: what those accounts used, by ODS code and meter.
-        codes: who was rated; what is no longer said of them is removed.
-        before: input and result fingerprints by account id, as last written.
-        results: new result fingerprints by ODS code; none for who has no charge.
+        positions: of everyone; the joint ones are passed over.
+        faults: ODS codes of who could not be rated at all.
+        before: input fingerprint and marks by account id, as last written.
+        marks: of the charges, by account id, see `ChargeKeeper`.
     """
     month = inputs.month.first_day
-    account_ids = {code: inputs.account_ids[code] for code in codes if code in inputs.account_ids}
-    changed = {
-        code: account_id
-        for code, account_id in account_ids.items()
-        if before.get(account_id, ("", ""))[1] != results.get(code, "")
-    }
-    if changed:
-        session.execute(
-            delete(ChargeRow).where(
-                ChargeRow.month == month, ChargeRow.account_id.in_(list(changed.values()))
-            )
-        )
-        _copy_charges(session, inputs, [c for c in result.charges if c.account in changed])
-    positions: dict[str, list[dict[str, Any]]] = {}
-    for position in result.positions:
+    said: dict[str, list[dict[str, Any]]] = {}
+    for position in positions:
         if position.account is not None:
-            positions.setdefault(position.account, []).append(position_json(position))
+            said.setdefault(position.account, []).append(position_json(position))
     ratings = [
         {
             "account_id": account_id,
             "month": month,
             "input_fingerprint": "" if code in faults else fingerprints.get(code, ""),
-            "result_fingerprint": results.get(code, ""),
+            "charge_marks": marks[account_id],
             "rated_at": now,
             "readings_at": now,
-            "positions": positions.get(code, []),
+            "positions": said.get(code, []),
         }
-        for code, account_id in account_ids.items()
-        if code in fingerprints or account_id in before
+        for code in sorted(codes)
+        if (account_id := inputs.account_ids.get(code)) is not None
+        and (code in fingerprints or account_id in before)
     ]
     if ratings:
         statement = upsert(RatingRow)
@@ -99,7 +70,7 @@ def write_result(
                     name: statement.excluded[name]
                     for name in (
                         "input_fingerprint",
-                        "result_fingerprint",
+                        "charge_marks",
                         "rated_at",
                         "readings_at",
                         "positions",
@@ -108,29 +79,11 @@ def write_result(
             ),
             ratings,
         )
-    parked = _write_parked(session, inputs, result.parked, faults, left_out, codes, now)
-    return Written(written=len(changed), parked=parked)
 
 
-def _copy_charges(session: Session, inputs: MonthInputs, charges: Iterable[Charge]) -> None:
-    connection = session.connection().connection.driver_connection
-    assert isinstance(connection, Connection)
-    columns = ", ".join(CHARGE_COLUMNS)
-    with (
-        connection.cursor() as cursor,
-        cursor.copy(f"COPY charges ({columns}) FROM STDIN") as copy,
-    ):
-        lines = CopyLines(
-            month=inputs.month, account_ids=inputs.account_ids, version_ids=inputs.version_ids
-        )
-        # A few thousand lines at a time: neither a call a line nor the nation in memory.
-        written = lines.lines(charges)
-        while some := "".join(islice(written, _LINES_AT_ONCE)):
-            copy.write(some)
-
-
-def _write_parked(
+def write_parked(
     session: Session,
+    *,
     inputs: MonthInputs,
     parked: Iterable[Parked],
     faults: Mapping[str, str],
@@ -138,6 +91,13 @@ def _write_parked(
     codes: Collection[str],
     now: datetime,
 ) -> int:
+    """Write parked usage of the ODS codes that were rated; return how many things are parked.
+
+    Args:
+        faults: why an account could not be rated at all, by ODS code.
+        left_out: what those accounts used, by ODS code and meter.
+        codes: who was rated; what is no longer said of them is removed.
+    """
     month = inputs.month
     rows: dict[str, dict[str, Any]] = {}
     for item in parked:

@@ -8,6 +8,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from billing.accounts.model import VatTreatment, treatment_for
+from billing.charges.facts import read_working
 from billing.charges.tables import ChargeRow
 from billing.invoices.composing import Charged, Key, line_kind, price_words
 from billing.invoices.model import Line, LineKind, Treatment
@@ -51,8 +52,9 @@ class Catalogue:
             tariff_reason=self.vat_reasons.get(charge.version_id),
             day=last_day,
         )
-        kind = line_kind(charge.price_key, charge.working)
-        unit_price, words = price_words(charge.working)
+        working = read_working(charge.working)
+        kind = line_kind(charge.price_key, working)
+        unit_price, words = price_words(working)
         counted = kind is LineKind.USAGE and bool(charge.meter)
         saving = None
         if charge.alone_amount is not None and charge.scope != "own":
@@ -82,7 +84,7 @@ class Catalogue:
             first_day=charge.first_on,
             end_day=charge.end_on,
             charge_id=charge.id,
-            working=tuple(charge.working),
+            working=working,
         )
         return Charged(
             key=key_of(charge),

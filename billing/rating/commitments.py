@@ -26,14 +26,14 @@ PositionKey = tuple[str | None, str | None, str, str]
 def shortfalls(
     month: Month,
     segments: Iterable[Segment],
-    charges: Sequence[Charge],
+    spending: Mapping[tuple[str, str, str], Decimal],
     known: Mapping[PositionKey, Position],
 ) -> tuple[list[Charge], dict[PositionKey, Position]]:
     """Return the shortfall charges of the month, and pounds spent so far in the year.
 
     Args:
-        segments: of every account in the month.
-        charges: of every account in the month, rounded.
+        segments: of every account in the month whose terms have a commitment.
+        spending: pounds and pence charged in the month by account, tariff and terms.
         known: positions before the month; those of commitments hold pounds spent.
     """
     promised: dict[PositionKey, list[Segment]] = {}
@@ -43,13 +43,6 @@ def shortfalls(
             account = segment.account if terms.group is None else None
             key = (account, terms.group, segment.tariff.code, f"commitment/{terms.code}")
             promised.setdefault(key, []).append(segment)
-    if not promised:
-        return [], {}
-    spending: dict[tuple[str, str, str], Decimal] = {}
-    for charge in charges:
-        if charge.terms is not None:
-            spender = (charge.account, charge.tariff, charge.terms)
-            spending[spender] = spending.get(spender, NOUGHT) + charge.amount
     found: list[Charge] = []
     positions: dict[PositionKey, Position] = {}
     for key in sorted(promised, key=str):

@@ -16,12 +16,12 @@ import gc
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date
-from decimal import localcontext
+from decimal import Decimal, localcontext
 
-from billing.money import PRECISION, to_pennies
+from billing.money import NOUGHT, PRECISION, to_pennies
 from billing.rating.adjustments import adjust
 from billing.rating.allowances import include, position_after
-from billing.rating.books import Entry
+from billing.rating.collecting import LineGroup, collect, line_order
 from billing.rating.commitments import shortfalls
 from billing.rating.lines import Line, ParkingPlace, PoolKey
 from billing.rating.model import (
@@ -39,11 +39,9 @@ from billing.rating.prices import BeyondTiers
 from billing.rating.proration import for_days
 from billing.rating.segments import Segment, Versions, segments_of
 from billing.rating.working import Step
-from billing.tariffs.bands import slot_of
 from billing.tariffs.terms import Tariff
 from metering.periods import Month
 
-LineGroup = tuple[str, str, str]  # account, tariff, price key
 PositionKey = tuple[str | None, str | None, str, str]
 
 
@@ -75,9 +73,157 @@ def rate_month(
         ValueError: usage lies outside the month, two versions of one tariff start on
             one day, or an account has two local terms or groups on one day.
     """
+    rating = MonthRating(month=month, tariffs=tariffs, history=history, frozen=frozen)
+    with _exactly():
+        own = rating.price(agreements, usage)
+        return rating.result(own)
+
+
+class MonthRating:
+    """A month rated a few accounts at a time, so that a nation's lines need not be held.
+
+    `add` each account once, with all its agreements and usage: what it owes at prices of its
+    own comes back at once and is not kept. `finish` then prices what accounts share, and
+    what depends on the whole of their charges. Which accounts come together, and in what
+    order, changes nothing.
+    """
+
+    def __init__(
+        self,
+        *,
+        month: Month,
+        tariffs: Iterable[DatedTariff | Tariff],
+        history: Iterable[Position] = (),
+        frozen: Iterable[FrozenPool] = (),
+    ) -> None:
+        """See `rate_month`."""
+        self._month = month
+        self._day_count = month.day_count
+        self._versions = Versions(tariffs, month)
+        self._known: dict[PositionKey, Position] = {}
+        if month.financial_month != 1:
+            self._known = {(p.account, p.group, p.tariff, p.price_key): p for p in history}
+        self._positions = dict(self._known)
+        self._frozen = tuple(frozen)
+        self._parking = ParkingPlace()
+        self._sharing: list[list[Line]] = []
+        self._committed: list[Segment] = []
+        self._spending: dict[tuple[str, str, str], Decimal] = {}
+
+    def add(self, agreements: Iterable[Agreement], usage: Iterable[Usage]) -> list[Charge]:
+        """Return the charges of these accounts that nobody else's usage bears on.
+
+        Raises:
+            ValueError: see `rate_month`.
+        """
+        with _exactly():
+            return _charges(self.price(agreements, usage))
+
+    def finish(self) -> RatingResult:
+        """Return all other charges, and the month's pools, parked usage and positions."""
+        with _exactly():
+            return self.result(())
+
+    def price(self, agreements: Iterable[Agreement], usage: Iterable[Usage]) -> list[Line]:
+        """Do what `add` does, and return the lines."""
+        by_account: dict[str, list[Segment]] = {}
+        agreements_of: dict[str, list[Agreement]] = {}
+        for agreement in sorted(agreements, key=lambda item: (item.account, item.tariff)):
+            agreements_of.setdefault(agreement.account, []).append(agreement)
+            segments = segments_of(agreement, self._versions)
+            by_account.setdefault(agreement.account, []).extend(segments)
+            self._committed += [
+                segment
+                for segment in segments
+                if segment.terms is not None and segment.terms.commitment is not None
+            ]
+        groups = collect(self._month, by_account, agreements_of, usage, self._parking)
+        done: list[Line] = []
+        for group, lines in groups.items():
+            if self._price_own(group, lines):
+                self._sharing.append(lines)
+                continue
+            left = [line for line in lines if not line.parked]
+            if left:
+                adjust(left, self._month)
+                for line in left:
+                    line.amount = to_pennies(line.exact)
+                done += left
+        self._spend(done)
+        return done
+
+    def result(self, own: Iterable[Line]) -> RatingResult:
+        """Do what `finish` does, with the charges of these lines among the others."""
+        shared, pools = self._price_shared()
+        charges = _charges((*own, *shared))
+        committed = sorted(self._committed, key=lambda item: (item.account, item.tariff.code))
+        short, spent = shortfalls(self._month, committed, self._spending, self._known)
+        self._positions.update(spent)
+        return RatingResult(
+            charges=(*charges, *short),
+            pools=tuple(totals(pools)),
+            parked=tuple(self._parking.parked()),
+            positions=tuple(self._positions[key] for key in sorted(self._positions, key=str)),
+        )
+
+    def _price_own(self, group: LineGroup, lines: list[Line]) -> bool:
+        """Price the lines that are the account's own; say whether others are shared."""
+        account, tariff, price_key = group
+        key = (account, None, tariff, price_key)
+        before = self._known.get(key)
+        include(lines, before)
+        after = position_after(lines, before)
+        if after is not None:
+            self._positions[key] = after
+        own = [line for line in lines if line.pool is None]
+        if own:
+            year_before = before if own[-1].entry.price.resets != "month" else None
+            start = NONE if year_before is None else year_before.billable
+            _price_own(own, start, self._month, self._day_count, self._parking)
+        return len(own) < len(lines)
+
+    def _price_shared(self) -> tuple[list[Line], list[Pool]]:
+        """Price the pools, then adjust and round every line of the prices they touch."""
+        shared: dict[PoolKey, list[Line]] = {}
+        for lines in sorted(self._sharing, key=lambda lines: line_order(lines[0])):
+            for line in lines:
+                if line.pool is not None:
+                    shared.setdefault(line.pool, []).append(line)
+        pools = _price_pools(shared, self._known, self._frozen, self._parking)
+        for pool in pools:
+            joint = pool.position_after()
+            if joint is not None:
+                self._positions[None, joint.group, joint.tariff, joint.price_key] = joint
+        done: list[Line] = []
+        for lines in self._sharing:
+            left = [line for line in lines if not line.parked]
+            if left:
+                adjust(left, self._month)
+                for line in left:
+                    if line.alone is None:
+                        line.amount = to_pennies(line.exact)
+                    else:
+                        line.alone_amount = to_pennies(line.alone)
+                done += left
+        for pool in pools:
+            pool.round()
+        self._spend(done)
+        return done, pools
+
+    def _spend(self, lines: Iterable[Line]) -> None:
+        for line in lines:
+            segment = line.segment
+            if segment.terms is not None:
+                spender = (segment.account, segment.tariff.code, segment.terms.code)
+                self._spending[spender] = self._spending.get(spender, NOUGHT) + line.amount
+
+
+@contextmanager
+def _exactly() -> Iterator[None]:
+    """Cut no digit, and let the collector rest."""
     with localcontext() as context, _collector_paused():
         context.prec = PRECISION
-        return _rate(month, tariffs, agreements, usage, history, frozen)
+        yield
 
 
 @contextmanager
@@ -94,151 +240,6 @@ def _collector_paused() -> Iterator[None]:
     finally:
         if paused:
             gc.enable()
-
-
-def _rate(
-    month: Month,
-    tariffs: Iterable[DatedTariff | Tariff],
-    agreements: Iterable[Agreement],
-    usage: Iterable[Usage],
-    history: Iterable[Position],
-    frozen: Iterable[FrozenPool],
-) -> RatingResult:
-    versions = Versions(tariffs, month)
-    by_account: dict[str, list[Segment]] = {}
-    agreed = sorted(agreements, key=lambda agreement: (agreement.account, agreement.tariff))
-    agreements_of: dict[str, list[Agreement]] = {}
-    for agreement in agreed:
-        agreements_of.setdefault(agreement.account, []).append(agreement)
-        by_account.setdefault(agreement.account, []).extend(segments_of(agreement, versions))
-    parking = ParkingPlace()
-    groups = _collect(month, by_account, agreements_of, usage, parking)
-    known: dict[PositionKey, Position] = {}
-    if month.financial_month != 1:
-        known = {(p.account, p.group, p.tariff, p.price_key): p for p in history}
-    positions = dict(known)
-
-    shared: dict[PoolKey, list[Line]] = {}
-    day_count = month.day_count
-    for (account, tariff, price_key), lines in groups.items():
-        key = (account, None, tariff, price_key)
-        include(lines, known.get(key))
-        after = position_after(lines, known.get(key))
-        if after is not None:
-            positions[key] = after
-        own = []
-        for line in lines:
-            if line.pool is None:
-                own.append(line)
-            else:
-                shared.setdefault(line.pool, []).append(line)
-        if own:
-            year_before = known.get(key) if own[-1].entry.price.resets != "month" else None
-            before = NONE if year_before is None else year_before.billable
-            _price_own(own, before, month, day_count, parking)
-
-    pools = _price_pools(shared, known, frozen, parking)
-    for pool in pools:
-        joint = pool.position_after()
-        if joint is not None:
-            positions[(None, joint.group, joint.tariff, joint.price_key)] = joint
-    for lines in groups.values():
-        left = [line for line in lines if not line.parked]
-        if left:
-            adjust(left, month)
-            for line in left:
-                if line.alone is None:
-                    line.amount = to_pennies(line.exact)
-                else:
-                    line.alone_amount = to_pennies(line.alone)
-    for pool in pools:
-        pool.round()
-    priced = [line for lines in groups.values() for line in lines if not line.parked]
-    charges = [_charge(line) for line in sorted(priced, key=_charge_order)]
-    segments = [segment for found in by_account.values() for segment in found]
-    short, spent = shortfalls(month, segments, charges, known)
-    positions.update(spent)
-    return RatingResult(
-        charges=tuple(charges + short),
-        pools=tuple(totals(pools)),
-        parked=tuple(parking.parked()),
-        positions=tuple(positions[key] for key in sorted(positions, key=str)),
-    )
-
-
-def _collect(
-    month: Month,
-    by_account: Mapping[str, Sequence[Segment]],
-    agreements: Mapping[str, Sequence[Agreement]],
-    usage: Iterable[Usage],
-    parking: ParkingPlace,
-) -> dict[LineGroup, list[Line]]:
-    """Add usage up into lines, and make the lines that need no usage (flat, minimum)."""
-    lines: dict[tuple[Segment, Entry], Line] = {}
-    calendars = {account: _calendar(month, found) for account, found in by_account.items()}
-    first_ordinal = month.first_day.toordinal()
-    day_count = month.day_count
-    nobody: list[list[Segment]] = [[] for _ in range(day_count)]
-    for item in usage:
-        index = item.day.toordinal() - first_ordinal
-        if not 0 <= index < day_count:
-            raise ValueError(f"usage of {item.day} lies outside {month}")
-        segments = calendars.get(item.account, nobody)[index]
-        slot = None if item.hour is None else slot_of(item.day, item.hour)
-        chosen: tuple[Segment, Entry] | None = None
-        reason = "no-price" if segments else "no-agreement"
-        for segment in segments:
-            if not segment.book.prices_meter(item.meter):
-                continue
-            entry = segment.book.find(item.meter, item.dimensions, slot)
-            if isinstance(entry, str):
-                reason = entry
-            elif chosen is not None:
-                chosen, reason = None, "two-tariffs"
-                break
-            else:
-                chosen = (segment, entry)
-        if chosen is None:
-            if not segments and _agreed_on(agreements.get(item.account, ()), item.day):
-                reason = "no-version"
-            parking.add(item, reason)
-            continue
-        line = lines.get(chosen)
-        if line is None:
-            line = lines[chosen] = Line(*chosen)
-        line.metered += item.quantity
-        line.usage_lines += 1
-    for found in by_account.values():
-        for segment in found:
-            for entry in segment.book.monthly:
-                if (segment, entry) not in lines:
-                    lines[segment, entry] = Line(segment, entry)
-    groups: dict[LineGroup, list[Line]] = {}
-    for line in sorted(lines.values(), key=_line_order):
-        if line.metered < 0:
-            parking.add_line(line, "negative-quantity")
-            continue
-        key = (line.segment.account, line.segment.tariff.code, line.entry.price.key)
-        groups.setdefault(key, []).append(line)
-    return groups
-
-
-def _agreed_on(agreements: Iterable[Agreement], day: date) -> bool:
-    return any(a.starts_on <= day and (a.ends_on is None or day < a.ends_on) for a in agreements)
-
-
-def _calendar(month: Month, segments: Sequence[Segment]) -> list[list[Segment]]:
-    return [[s for s in segments if s.first_day <= day < s.end_day] for day in month.days()]
-
-
-def _line_order(line: Line) -> tuple[str, str, date, int]:
-    segment = line.segment
-    return segment.account, segment.tariff.code, segment.first_day, line.entry.order
-
-
-def _charge_order(line: Line) -> tuple[str, str, int, date]:
-    segment = line.segment
-    return segment.account, segment.tariff.code, line.entry.order, segment.first_day
 
 
 def _price_own(
@@ -291,6 +292,15 @@ def _price_pools(
         pool.price(positions=known, frozen=given, parking=parking)
         pools.append(pool)
     return pools
+
+
+def _charges(lines: Iterable[Line]) -> list[Charge]:
+    return [_charge(line) for line in sorted(lines, key=_charge_order)]
+
+
+def _charge_order(line: Line) -> tuple[str, str, int, date]:
+    segment = line.segment
+    return segment.account, segment.tariff.code, line.entry.order, segment.first_day
 
 
 def _charge(line: Line) -> Charge:

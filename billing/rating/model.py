@@ -5,11 +5,11 @@ days are London dates, spans of days are half-open.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from fractions import Fraction
-from typing import Any
+from typing import Any, NamedTuple
 
 from billing.money import NOUGHT
 from billing.rating.numbers import NONE, Exact, exact_text
@@ -140,8 +140,7 @@ class Position:
     billable: Exact = NONE
 
 
-@dataclass(frozen=True, slots=True)
-class Charge:
+class Charge(NamedTuple):
     """What one price comes to for one account in one month and tariff version.
 
     Attributes:
@@ -179,7 +178,7 @@ class Charge:
     first_day: date
     end_day: date
     local_price: bool = False
-    steps: tuple[Step, ...] = field(default=(), repr=False)
+    steps: tuple[Step, ...] = ()
 
     @property
     def working(self) -> tuple[dict[str, Any], ...]:

@@ -54,6 +54,13 @@ def every(
     return session.scalars(query).all()
 
 
+def ids_of(session: Session, *, ods_codes: Collection[str]) -> Sequence[int]:
+    """Return the ids of the organisations with these ODS codes; unknown codes are passed over."""
+    return session.scalars(
+        select(OrganisationRow.id).where(OrganisationRow.ods_code.in_(ods_codes))
+    ).all()
+
+
 def by_ids(session: Session, *, ids: Collection[int]) -> Mapping[int, OrganisationRow]:
     """Return the organisations with those ids, by id."""
     rows = session.scalars(select(OrganisationRow).where(OrganisationRow.id.in_(ids)))

@@ -9,9 +9,11 @@ from datetime import date
 from decimal import Decimal
 from typing import NamedTuple
 
-from sqlalchemy import text
+from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
+from metering.meters.tables import MeterRow
+from metering.organisations.tables import OrganisationRow
 from metering.periods import Month
 from metering.readings.tables import WHOLE_DAY
 
@@ -54,35 +56,42 @@ def month_totals(
         until: only London days before this one; the whole month where None.
     """
     sets = dimension_sets(session)
+    codes = dict(session.execute(select(MeterRow.id, MeterRow.code)).all())
     only = "" if organisation_ids is None else "AND r.subject_id = ANY(:organisations)"
     if meters is not None:
-        only += " AND m.code = ANY(:meters)"
+        only += " AND r.meter_id = ANY(:meters)"
+    # Days between the same two cuts are alike; without a cut all of them are.
+    between = ", width_bucket(r.used_on, CAST(:cuts AS date[]))" if cuts else ""
     rows = session.execute(
         text(
             f"""
-            SELECT o.ods_code, m.code, sum(r.quantity), min(r.used_on), r.dimension_set_id, r.hour
+            SELECT r.subject_id, r.meter_id, trim_scale(sum(r.quantity)), min(r.used_on),
+                r.dimension_set_id, r.hour
             FROM readings r
-            JOIN organisations o ON o.id = r.subject_id
-            JOIN meters m ON m.id = r.meter_id
             WHERE r.used_on >= :first AND r.used_on < :end {only}
-            GROUP BY o.ods_code, m.code, r.dimension_set_id, r.hour,
-                width_bucket(r.used_on, CAST(:cuts AS date[])),
-                CASE WHEN r.hour = {WHOLE_DAY} THEN 0 ELSE extract(isodow FROM r.used_on) END
+            GROUP BY r.subject_id, r.meter_id, r.dimension_set_id, r.hour {between},
+                CASE WHEN r.hour = {WHOLE_DAY} THEN 0
+                    ELSE CAST(extract(isodow FROM r.used_on) AS integer) END
             """  # noqa: S608 - only constants are put in
         ),
         {
             "first": month.first_day,
             "end": month.end_day if until is None else min(until, month.end_day),
-            # width_bucket needs at least one bound.
-            "cuts": sorted({month.first_day, *cuts}),
             "organisations": None if organisation_ids is None else list(organisation_ids),
-            "meters": None if meters is None else list(meters),
+            "meters": None
+            if meters is None
+            else [number for number, code in codes.items() if code in set(meters)],
+            **({"cuts": sorted(cuts)} if cuts else {}),
         },
-    )
-    for ods_code, meter, quantity, day, dimension_set, hour in rows:
+    ).all()
+    named = select(OrganisationRow.id, OrganisationRow.ods_code)
+    if organisation_ids is not None:
+        named = named.where(OrganisationRow.id.in_(organisation_ids))
+    names = dict(session.execute(named).all())
+    for subject, meter, quantity, day, dimension_set, hour in rows:
         yield MonthTotal(
-            ods_code,
-            meter,
+            names[subject],
+            codes[meter],
             quantity,
             day,
             sets[dimension_set],

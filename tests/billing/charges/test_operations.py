@@ -9,11 +9,13 @@ from sqlalchemy.orm import Session
 
 from billing.accounts.operations import merge_accounts
 from billing.accounts.tables import AccountRow, AgreementRow
-from billing.charges import operations, queries
+from billing.charges import operations, passing, queries
+from billing.charges.facts import read_working
 from billing.charges.inputs import hand_over
 from billing.charges.model import digest
 from billing.charges.tables import ChargeRow, MonthRatingRow, RatingRow
-from billing.rating.model import Position
+from billing.rating import engine, segments
+from billing.rating.model import Agreement, Position
 from metering.periods import Month
 from tests import make
 
@@ -64,7 +66,7 @@ def test_usage_becomes_a_charge_with_its_working(session: Session, service: None
     assert _rate(session).charges == 1
     (charge,) = queries.charges(session, account_id=trust.id, month=APRIL)
     assert (charge.quantity, charge.amount) == (Decimal("25"), Decimal("12.50"))
-    assert charge.working[0]["text"] == "25 × £0.50 = £12.50."
+    assert read_working(charge.working)[0]["text"] == "25 × £0.50 = £12.50."
 
 
 def test_a_pass_that_finds_nothing_changed_does_nothing(session: Session, service: None) -> None:
@@ -348,3 +350,72 @@ def test_progress_is_handed_on_through_two_mergers_but_no_promise_is() -> None:
         at(None, "9"),
         at("RA1", "40", "commitment/local"),
     )
+
+
+def _rows(session: Session) -> dict[tuple[str, str], str]:
+    """Return where each charge's row lies: a row that is written again lies elsewhere."""
+    rows = session.execute(text("SELECT account_id, id, ctid::text FROM charges"))
+    return {(account_id, charge_id): place for account_id, charge_id, place in rows}
+
+
+def test_only_the_charges_that_differ_are_written(session: Session, service: None) -> None:
+    make.meter(session, code="own-meter")
+    make.tariff(session, POOLED, make.price(meter="own-meter"))
+    first, _ = _trusts(session, "RA1", "RA2")
+    for code in ("RA1", "RA2"):
+        make.usage(session, code=code, quantity="20")
+        make.usage(session, code=code, meter="own-meter", quantity="2")
+    _rate(session)
+    before = _rows(session)
+    make.usage(session, code="RA1", quantity="1")
+    assert _rate(session, now=NOW + timedelta(minutes=5)).written == 2
+    moved = {row for row, place in _rows(session).items() if before[row] != place}
+    own = {
+        (charge.account_id, charge.id)
+        for charge in session.scalars(select(ChargeRow).where(ChargeRow.scope == "own"))
+    }
+    assert moved == before.keys() - own
+    assert len(own) == 2
+    ratings = session.scalars(select(RatingRow.charge_marks)).all()
+    assert {len(marks or b"") for marks in ratings} == {2 * (13 + 8)}
+    assert sum(Decimal(amount) for amount in _amounts(session, first)) > 0
+
+
+def test_charges_of_before_marks_were_kept_are_replaced(session: Session, service: None) -> None:
+    make.tariff(session)
+    (trust,) = _trusts(session, "RRK")
+    make.usage(session, quantity="3")
+    _rate(session)
+    session.execute(update(RatingRow).values(charge_marks=None))
+    session.execute(update(ChargeRow).values(id="chg_of_another_time"))
+    make.usage(session, quantity="1")
+    assert _rate(session).written == 1
+    assert _amounts(session, trust) == ["2.00"]
+
+
+def test_whoever_makes_rating_fail_is_set_aside_and_nothing_is_written_twice(
+    session: Session, service: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(passing, "ACCOUNTS_AT_ONCE", 1)
+    make.tariff(session)
+    sound, broken, other = _trusts(session, "RA1", "RA2", "RA3")
+    for code in ("RA1", "RA2", "RA3"):
+        make.usage(session, code=code, quantity="2")
+    real = segments.segments_of
+
+    def fails_for_one(agreement: Agreement, versions: segments.Versions) -> list[segments.Segment]:
+        if agreement.account == "RA2":
+            raise ValueError("two local terms on one day")
+        return real(agreement, versions)
+
+    monkeypatch.setattr(engine, "segments_of", fails_for_one)
+    counts = _rate(session)
+    assert (counts.faults, counts.charges, counts.written) == (1, 2, 2)
+    assert [_amounts(session, trust) for trust in (sound, broken, other)] == [
+        ["1.00"],
+        [],
+        ["1.00"],
+    ]
+    (parked,) = queries.parked(session)
+    assert (parked.organisation, parked.code) == ("RA2", "account-contradiction")
+    assert "two local terms" in parked.detail

@@ -1,6 +1,7 @@
 """Promises of rating that hold for any usage."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 from fractions import Fraction
@@ -10,12 +11,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from billing.money import to_pennies
-from billing.rating.model import RatingResult, Usage
+from billing.rating.engine import MonthRating
+from billing.rating.model import (
+    ALWAYS,
+    Commitment,
+    Days,
+    GroupMembership,
+    LocalTerms,
+    RatingResult,
+    Usage,
+)
 from billing.rating.pools import freeze
 from billing.rating.prices import Pricer
 from billing.rating.true_up import Invoiced, corrections
 from billing.tariffs.model import Tariff
-from tests.billing.rating.make import agreed, exact_sum, prices, rate, tariff, used
+from tests.billing.rating.make import JUNE, agreed, exact_sum, prices, rate, tariff, used
 
 CODES = ("RA1", "RB2", "RC3", "RD4", "RE5")
 QUANTITY = st.integers(0, 3_000_000).map(lambda thousandths: Decimal(thousandths).scaleb(-3))
@@ -148,7 +158,7 @@ def test_the_same_quantity_comes_to_the_same_as_a_fraction(
     )
 
 
-# Once, twice, in any order
+# Once, twice, in any order, in parts
 
 
 @given(own_prices(), dated)
@@ -162,6 +172,34 @@ def test_rating_twice_is_rating_once(price: dict[str, Any], usage: list[Usage]) 
     assert once == twice
     assert [c.working for c in once.charges] == [c.working for c in twice.charges]
     assert corrections(twice.charges, invoiced) == ()
+
+
+@given(own_prices(), tier_lists(falling=True), dated, st.integers(0, 3), st.integers(2, 30))
+def test_a_month_rated_in_parts_is_the_month_rated_whole(
+    own: dict[str, Any], steps: list[dict[str, Any]], usage: list[Usage], cut: int, day: int
+) -> None:
+    shared = {"model": "graduated", "scope": "pool", "tiers": steps, "meter": "p"}
+    priced = tariff(own, shared)
+    usage = [*usage, *(replace(item, meter="p") for item in usage)]
+    promised = LocalTerms("promise", ALWAYS, commitment=Commitment(Decimal(5000)), group="g")
+    # One is a member of the pool for part of the month only, two share a commitment.
+    agreements = [
+        agreed(CODES[0], pool=(Days(date(2026, 4, 1), date(2026, 6, day)),)),
+        *(agreed(code, groups=(GroupMembership("g"),), terms=(promised,)) for code in CODES[1:]),
+    ]
+
+    whole = rate(priced, *usage, agreements=agreements)
+    rating = MonthRating(month=JUNE, tariffs=[priced])
+    own_charges = []
+    for codes in (CODES[cut:], CODES[:cut]):
+        own_charges += rating.add(
+            [item for item in agreements if item.account in codes],
+            [item for item in usage if item.account in codes],
+        )
+    rest = rating.finish()
+
+    assert sorted((*own_charges, *rest.charges), key=str) == sorted(whole.charges, key=str)
+    assert (rest.pools, rest.parked, rest.positions) == (whole.pools, whole.parked, whole.positions)
 
 
 @given(own_prices(), dated, st.randoms(use_true_random=False))

@@ -1,0 +1,164 @@
+"""One pass of rating over a month: a few accounts at a time, what they share at the end.
+
+Charges are written as they are priced, so a pass holds the usage of a few accounts, the lines
+of shared prices, and little of each account. Where something makes rating fail, what was
+written is taken back, whoever is at fault is found and set aside, and the others are rated.
+"""
+
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from sqlalchemy.orm import Session
+
+from billing.charges.inputs import MonthInputs, load_usage
+from billing.charges.keeping import ChargeKeeper
+from billing.rating.engine import MonthRating, rate_month
+from billing.rating.model import Agreement, RatingResult, Usage
+
+_LOG = logging.getLogger(__name__)
+# Accounts whose usage is held at once: large enough that a statement costs nothing beside
+# its rows, small enough that memory does not grow with the nation.
+ACCOUNTS_AT_ONCE = 50
+
+Agreements = Mapping[str, Sequence[Agreement]]
+
+
+class CannotBeRated(Exception):
+    """Rating these accounts together failed; the cause is what failed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Passed:
+    """What a pass came to.
+
+    Attributes:
+        rest: pools, parked usage, positions, and the charges of shared prices alone.
+        marks: of every account's charges, by account id.
+        written: accounts whose charges were written.
+        charges: how many there are, of everyone rated.
+        faults: by ODS code, why an account could not be rated.
+    """
+
+    rest: RatingResult
+    marks: Mapping[str, bytes]
+    written: int
+    charges: int
+    faults: Mapping[str, str] = field(default_factory=dict)
+
+
+def pass_over(
+    session: Session,
+    *,
+    inputs: MonthInputs,
+    codes: Sequence[str],
+    before: Mapping[str, bytes | None],
+) -> Passed:
+    """Rate the ODS codes and write their charges.
+
+    Args:
+        codes: with or without an account; a shared price needs every member's.
+        before: marks by account id, as last written.
+    """
+    faults = {code: why for code, why in inputs.terms_faults.items() if code in set(codes)}
+    try:
+        return _attempt(session, inputs, codes, before, faults)
+    except CannotBeRated:
+        _LOG.exception("rating %s failed; looking for the accounts at fault", inputs.month)
+    for code in codes:
+        if code not in faults:
+            usage = load_usage(session, inputs=inputs, codes=[code])
+            why = fault_of(inputs, code, usage)
+            if why is not None:
+                faults[code] = why
+    return _attempt(session, inputs, codes, before, faults)
+
+
+def fault_of(inputs: MonthInputs, code: str, usage: Iterable[Usage]) -> str | None:
+    """Return why an account cannot be rated even by itself, None where it can."""
+    try:
+        rate_some(inputs, {code: inputs.agreements.get(code, ())}, usage)
+    except Exception as error:
+        _LOG.exception("account %s cannot be rated for %s", code, inputs.month)
+        return f"Rating failed: {error}"
+    return None
+
+
+def rate_some(inputs: MonthInputs, agreements: Agreements, usage: Iterable[Usage]) -> RatingResult:
+    """Rate usage, real or supposed, of some accounts, in memory."""
+    return rate_month(
+        month=inputs.month,
+        tariffs=inputs.versions,
+        agreements=[item for found in agreements.values() for item in found],
+        usage=usage,
+        history=inputs.history,
+        frozen=inputs.frozen,
+    )
+
+
+def _attempt(
+    session: Session,
+    inputs: MonthInputs,
+    codes: Sequence[str],
+    before: Mapping[str, bytes | None],
+    faults: Mapping[str, str],
+) -> Passed:
+    account_ids = [inputs.account_ids[code] for code in codes if code in inputs.account_ids]
+    marks_before = {account_id: before.get(account_id, b"") for account_id in account_ids}
+    rating = MonthRating(
+        month=inputs.month,
+        tariffs=inputs.versions,
+        history=inputs.history,
+        frozen=inputs.frozen,
+    )
+    count = 0
+    with (
+        session.begin_nested(),
+        ChargeKeeper(session, inputs=inputs, before=marks_before) as keeper,
+    ):
+        parts = _parts([code for code in codes if code not in faults])
+        usage = _usage(session, inputs, parts)
+        found = next(usage, None)
+        while found is not None:
+            agreements = [item for code in found.codes for item in inputs.agreements.get(code, ())]
+            try:
+                charges = rating.add(agreements, found.usage)
+            except Exception as error:
+                raise CannotBeRated from error
+            count += len(charges)
+            writing = keeper.compare(charges)
+            # The next usage is read before these charges are written, and priced while they are.
+            keeper.wait()
+            found = next(usage, None)
+            keeper.begin(writing)
+        try:
+            rest = rating.finish()
+        except Exception as error:
+            raise CannotBeRated from error
+        keeper.begin(keeper.compare(rest.charges))
+        marks = keeper.close(account_ids)
+    return Passed(
+        rest=rest,
+        marks=marks,
+        written=len(keeper.changed),
+        charges=count + len(rest.charges),
+        faults=faults,
+    )
+
+
+class _Part(NamedTuple):
+    codes: Sequence[str]
+    usage: list[Usage]
+
+
+def _usage(
+    session: Session, inputs: MonthInputs, parts: Iterable[Sequence[str]]
+) -> Iterator[_Part]:
+    for codes in parts:
+        yield _Part(codes, load_usage(session, inputs=inputs, codes=codes))
+
+
+def _parts(codes: Sequence[str]) -> Iterator[Sequence[str]]:
+    for first in range(0, len(codes), ACCOUNTS_AT_ONCE):
+        yield codes[first : first + ACCOUNTS_AT_ONCE]
