@@ -5,7 +5,7 @@ frozen page model. Pure formats only; sums belong to the model.
 """
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
@@ -185,6 +185,14 @@ def go(path: str) -> Response:
     """Return a redirect after a form (303: the browser asks for the page anew)."""
     response = redirect(path, code=303)
     assert isinstance(response, Response)
+    return response
+
+
+def zip_response(parts: Iterable[bytes], *, size: int, name: str) -> Response:
+    """Return a zip file to keep, sent a part at a time."""
+    response = Response(parts, content_type="application/zip")
+    response.content_length = size
+    response.headers.set("Content-Disposition", "attachment", filename=name)
     return response
 
 

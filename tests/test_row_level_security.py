@@ -24,6 +24,7 @@ BY_ACCOUNT = {"accounts": "id"} | {
 USAGE = ("readings", "usage_events")
 # Rows that name no trust; each is narrowed by a rule of its own.
 OTHER_RULES = {
+    "bundle_parts",
     "deliveries",
     "delivery_attempts",
     "ledger_entries",

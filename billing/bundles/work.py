@@ -4,32 +4,47 @@ Call these from a view or a job, never inside a transaction.
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 
 from sqlalchemy import delete, func, select
 
-from billing.bundles.operations import BundleNotReady, bundle
+from billing.bundles.operations import (
+    KEPT,
+    BundleNotReady,
+    Selection,
+    bundle,
+    forget_bundles,
+)
 from billing.bundles.packing import pack
 from billing.bundles.tables import BundlePartRow, BundleRow
-from billing.documents.render import DOCUMENTS, available, file_name, render_all
+from billing.documents.render import available, file_name, render_all
 from billing.invoices import queries as invoices
 from billing.invoices.backing import usage_rows
 from billing.invoices.tables import DocumentRow, InvoiceRow
-from metering.kit.db import Database
+from metering.kit.db import Database, Scope
 from metering.kit.logs import get_logger
 
 _log = get_logger(__name__)
 
 
-def content(database: Database, *, bundle_id: str) -> Iterator[bytes]:
+def content(
+    database: Database,
+    *,
+    bundle_id: str,
+    account_id: str | None = None,
+    scope: Scope | None = None,
+) -> Iterator[bytes]:
     """Yield a finished bundle's bytes, a part at a time.
+
+    Args:
+        account_id, scope: whose it must be, and what the reader may see; for the portal.
 
     Raises:
         BundleUnknown; BundleNotReady.
     """
-    with database.snapshot() as session:
-        row = bundle(session, bundle_id=bundle_id)
+    with database.snapshot(scope=scope) as session:
+        row = bundle(session, bundle_id=bundle_id, account_id=account_id)
         if row.status != "done":
             raise BundleNotReady(f"The bundle is {row.status}.")
         last = session.scalar(
@@ -38,29 +53,46 @@ def content(database: Database, *, bundle_id: str) -> Iterator[bytes]:
 
     def parts() -> Iterator[bytes]:
         for number in range(1, (last or 0) + 1):
-            with database.snapshot() as session:
+            with database.snapshot(scope=scope) as session:
                 yield session.get_one(BundlePartRow, (bundle_id, number)).content
 
     return parts()
 
 
 def pack_run(database: Database, *, run_id: str) -> Iterator[bytes]:
-    """Yield the zip of a run's documents, a piece for each file, in order of number.
+    """Yield the zip of a run's documents; see `pack_selection`."""
+    return pack_selection(database, selection=Selection(run_id=run_id))
+
+
+def pack_selection(
+    database: Database,
+    *,
+    selection: Selection,
+    told: Callable[[int, int], None] | None = None,
+) -> Iterator[bytes]:
+    """Yield the zip of issued documents, a piece for each file, in order of number.
 
     Documents that were kept are taken; those that were not are made, which gives the same
     bytes. So a bundle can be made again at any time, identical.
+
+    Args:
+        told: called with how many invoices are packed, of how many.
     """
     with database.snapshot() as session:
         rows = session.execute(
             select(InvoiceRow.account_id, InvoiceRow.id)
-            .where(InvoiceRow.run_id == run_id, InvoiceRow.status.in_(invoices.DONE))
+            .where(selection.condition)
             .order_by(InvoiceRow.number)
         )
         keys = [(account_id, invoice_id) for account_id, invoice_id in rows]
 
     def files() -> Iterator[tuple[str, bytes]]:
-        for account_id, invoice_id in keys:
+        for done, (account_id, invoice_id) in enumerate(keys):
+            if told is not None:
+                told(done, len(keys))
             yield from _documents(database, account_id, invoice_id)
+        if told is not None:
+            told(len(keys), len(keys))
 
     return pack(files())
 
@@ -87,6 +119,8 @@ def make_bundles(database: Database, *, now: datetime) -> Mapping[str, int]:
     The job that calls this runs once at a time, so that none is made twice at once.
     """
     counts = {"bundles": 0, "failed": 0}
+    with database.transaction() as session:
+        forget_bundles(session, before=now - KEPT)
     with database.snapshot() as session:
         waiting = session.scalars(
             select(BundleRow.id)
@@ -114,17 +148,24 @@ def _make(database: Database, bundle_id: str, now: datetime) -> None:
         session.execute(delete(BundlePartRow).where(BundlePartRow.bundle_id == bundle_id))
         row = bundle(session, bundle_id=bundle_id)
         row.status, row.invoices_done, row.size = "running", 0, 0
-        run_id = row.run_id
+        selection = Selection.of(row)
     digest = hashlib.sha256()
     size = 0
-    for number, piece in enumerate(pack_run(database, run_id=run_id), start=1):
+    done = 0
+
+    def told(packed: int, _total: int) -> None:
+        nonlocal done
+        done = packed
+
+    pieces = pack_selection(database, selection=selection, told=told)
+    for number, piece in enumerate(pieces, start=1):
         size += len(piece)
         digest.update(piece)
         with database.transaction() as session:
             session.add(BundlePartRow(bundle_id=bundle_id, number=number, content=piece))
             row = bundle(session, bundle_id=bundle_id)
             row.size = size
-            row.invoices_done = min(row.invoices_total, number // len(DOCUMENTS))
+            row.invoices_done = min(row.invoices_total, done)
     with database.transaction() as session:
         row = bundle(session, bundle_id=bundle_id)
         row.status, row.sha256, row.finished_at = "done", digest.hexdigest(), now

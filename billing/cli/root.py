@@ -37,6 +37,7 @@ COMMANDS: Mapping[str, str] = {
     "forecast": "billing.cli.planning:forecast",
     "accrual": "billing.cli.planning:accrual",
     "bill-run": "billing.cli.runs:bill_run",
+    "documents": "billing.cli.documents:documents",
     "payments": "billing.cli.payments:payments",
     "reconcile": "billing.cli.checks:reconcile",
     "verify": "billing.cli.checks:verify",

@@ -25,6 +25,10 @@ _who = click.option(
 )
 
 
+_LOOKED_AT = 20
+"""Accounts that `show` lists; the page of the month end has all."""
+
+
 class NoRunOfMonth(NotFound):
     """Nobody started a bill run of that month."""
 
@@ -74,7 +78,7 @@ def draft(month: Month) -> None:
       paygo bill-run draft 2026-10
     """
     with opened_database() as database:
-        counts = work.draft_run(database, run_id=_run_id(database, month), now=now())
+        counts = work.draft_run(database, run_id=run_id_of(database, month), now=now())
     click.echo(_told(counts))
 
 
@@ -89,7 +93,7 @@ def show(month: Month, as_json: bool) -> None:
       paygo bill-run show 2026-10
     """
     with opened_database() as database:
-        run_id = _run_id(database, month)
+        run_id = run_id_of(database, month)
         with database.snapshot() as session:
             review = queries.review(session, run_id=run_id)
     if as_json:
@@ -104,6 +108,40 @@ def show(month: Month, as_json: bool) -> None:
         ("Check", "Outcome", "Detail"),
         [(check.name, check.outcome.value, check.detail) for check in review.checks],
     )
+    if review.services:
+        print_table(
+            ("Service", "Accounts>", "Net>", "Last month>", "Change>"),
+            [
+                (
+                    item.name,
+                    str(item.accounts),
+                    show_pounds(item.net),
+                    show_pounds(item.last_net),
+                    show_pounds(item.change),
+                )
+                for item in review.services
+            ],
+        )
+    if review.to_look_at:
+        print_table(
+            ("Before issue", "Accounts held>", "Accounts warned of>"),
+            [(name, str(fails), str(warns)) for name, (fails, warns) in review.to_look_at.items()],
+        )
+    looked = [item for item in review.ranked if item.failing or item.is_outlier or item.reason]
+    if looked:
+        print_table(
+            ("Look at", "Status", "Net>", "Last month>", "Why"),
+            [
+                (
+                    f"{item.ods_code} {item.name}",
+                    item.status,
+                    show_pounds(item.net),
+                    "" if item.last_net is None else show_pounds(item.last_net),
+                    item.reason or ("outlier" if item.is_outlier else item.failing[0].detail),
+                )
+                for item in looked[:_LOOKED_AT]
+            ],
+        )
 
 
 @bill_run.command()
@@ -117,7 +155,7 @@ def approve(month: Month, who: str) -> None:
       paygo bill-run approve 2026-10 --as bob@nhs.example
     """
     with opened_database() as database:
-        run_id = _run_id(database, month)
+        run_id = run_id_of(database, month)
         with database.transaction() as session:
             operations.approve_run(session, run_id=run_id, principal=_principal(who), now=now())
     click.echo(f"The run of {month.name} is approved.")
@@ -135,12 +173,17 @@ def issue(month: Month, who: str) -> None:
     """
     with opened_database() as database:
         counts = work.issue_run(
-            database, run_id=_run_id(database, month), principal=_principal(who), now=now()
+            database, run_id=run_id_of(database, month), principal=_principal(who), now=now()
         )
     click.echo(_told(counts))
 
 
-def _run_id(database: Database, month: Month) -> str:
+def run_id_of(database: Database, month: Month) -> str:
+    """Return the id of a month's run.
+
+    Raises:
+        NoRunOfMonth: it has none.
+    """
     with database.snapshot() as session:
         run = queries.run_of(session, month=month)
     if run is None:
@@ -170,4 +213,18 @@ def _document(review: Review) -> dict[str, object]:
         "total": str(review.total),
         "accounts": review.counts,
         "checks": [check.to_json() for check in review.checks],
+        "services": [
+            {
+                "service": item.code,
+                "accounts": item.accounts,
+                "net": str(item.net),
+                "last_net": str(item.last_net),
+            }
+            for item in review.services
+        ],
+        "before_issue": {
+            name: {"held": fails, "warned": warns}
+            for name, (fails, warns) in review.to_look_at.items()
+        },
+        "outliers": [item.ods_code for item in review.outliers],
     }

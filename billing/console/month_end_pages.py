@@ -1,40 +1,28 @@
 """What the month-end pages show."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 
 from flask import url_for
 
 from billing.access.model import Permission, Principal
-from billing.console.lists import Field, Sheet
+from billing.bundles.pages import BundleView
 from billing.console.month_end_queries import DocumentProgress
+from billing.console.month_end_sheets import (
+    CHECKLIST_WORDS,
+    RUN_COLOURS,
+    STATUS_WORDS,
+    check_words,
+    parked_sheet,
+    services_sheet,
+    variance_sheet,
+)
 from billing.console.people import Names
 from billing.documents.words import plural
-from billing.invoices.tables import InvoiceRow
-from billing.listing import Cell, Listing
-from billing.money import NOUGHT, show_pounds, sum_pounds
+from billing.listing import Listing
+from billing.money import show_pounds
 from billing.runs.model import AccountFigures, Check, Outcome, Review
 from billing.runs.tables import BillRunRow
-from metering.periods import Month, london_day, show_date
-
-STATUS_COLOURS = {
-    "waiting": "grey",
-    "drafted": "blue",
-    "nothing-due": "white",
-    "parked": "red",
-    "held": "orange",
-    "issued": "green",
-}
-STATUS_WORDS = {
-    "waiting": "Waiting",
-    "drafted": "Drafted",
-    "nothing-due": "Nothing due",
-    "parked": "Parked",
-    "held": "Held",
-    "issued": "Issued",
-}
-RUN_COLOURS = {"open": "grey", "drafted": "blue", "approved": "purple", "issued": "green"}
+from metering.periods import Month
 
 CHECK_WORDS = {
     "usage-added-up": "Usage is added up",
@@ -84,8 +72,45 @@ class Actions:
 
 
 @dataclass(frozen=True)
+class Lookout:
+    """One check of the list before issue, with how many accounts it holds and warns of."""
+
+    title: str
+    href: str
+    words: str
+    tag: str
+    colour: str
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which accounts the review shows: of a status, and with something to look at.
+
+    `look`: `outlier`, or the name of a check that does not pass.
+    """
+
+    status: str = ""
+    look: str = ""
+
+    def fits(self, item: AccountFigures) -> bool:
+        """Say whether an account is among them."""
+        if self.status not in {"", item.status}:
+            return False
+        if self.look == "outlier":
+            return item.is_outlier
+        return self.look == "" or any(
+            check.name == self.look for check in (*item.failing, *item.warnings)
+        )
+
+
+@dataclass(frozen=True)
 class Board:
-    """The month-end board."""
+    """The month-end board.
+
+    Attributes:
+        lookouts: the checks of the list before issue that some draft does not pass.
+        documents: how many invoices and credit notes are issued.
+    """
 
     month: Month
     run_id: str
@@ -94,164 +119,17 @@ class Board:
     steps: tuple[Step, ...]
     checks: tuple[CheckLine, ...]
     figures: tuple[dict[str, str], ...]
+    services: Listing
+    lookouts: tuple[Lookout, ...]
     parked: Listing
     variance: Listing
-    filter_status: str
+    is_filtered: bool
     statuses: tuple[tuple[str, str], ...]
+    looks: tuple[tuple[str, str], ...]
+    documents: int
+    bundles: tuple[BundleView, ...]
     actions: Actions
     wanted: str
-
-
-def _change_cell(item: AccountFigures) -> Cell:
-    if item.last_net is None:
-        return Cell("New")
-    if item.change == 0:
-        return Cell("£0.00")
-    return Cell(f"{'+' if item.change > 0 else ''}{show_pounds(item.change)}", nowrap=True)
-
-
-def percent_change(item: AccountFigures) -> int | None:
-    """Return the change from last month in whole percent, None without a last month."""
-    if not item.last_net:
-        return None
-    return int((item.change * 100 / item.last_net).to_integral_value())
-
-
-def _percent_cell(item: AccountFigures) -> Cell:
-    found = percent_change(item)
-    return Cell("" if found is None else f"{found:+d}%".replace("-", "−"), nowrap=True)
-
-
-def _magnitude(item: AccountFigures) -> Decimal:
-    """Put outliers first, then by how much an account changed."""
-    weight = Decimal(10) ** 15 if item.is_outlier else NOUGHT
-    return weight + abs(item.change)
-
-
-def variance_sheet(month: Month) -> Sheet[AccountFigures]:
-    """Return the list of a run's accounts against the month before, outliers first."""
-    return Sheet(
-        name=f"month-end-{month}",
-        caption=f"Accounts in {month.name}",
-        sort="change",
-        direction="descending",
-        empty="There is no account in this run. Open accounts first.",
-        fields=(
-            Field(
-                "Account",
-                lambda item: item.name,
-                lambda item: Cell(
-                    item.name,
-                    href=url_for(
-                        "console.run_account", month=str(month), account_id=item.account_id
-                    ),
-                ),
-                key="account",
-            ),
-            Field("ODS code", lambda item: item.ods_code, key="ods"),
-            Field(
-                "Status",
-                lambda item: STATUS_WORDS[item.status],
-                lambda item: Cell(STATUS_WORDS[item.status], colour=STATUS_COLOURS[item.status]),
-                key="status",
-            ),
-            Field("Status reason", lambda item: item.reason, on_page=False),
-            Field(
-                "Net",
-                lambda item: item.net,
-                lambda item: Cell(show_pounds(item.net), nowrap=True),
-                key="net",
-                numeric=True,
-            ),
-            Field("VAT", lambda item: item.vat, on_page=False),
-            Field("Total", lambda item: item.total, on_page=False),
-            Field("Corrections", lambda item: item.corrections, on_page=False),
-            Field("Saved by the pool", lambda item: item.pool_saving, on_page=False),
-            Field(
-                "Last month",
-                lambda item: item.last_net,
-                lambda item: Cell(
-                    "None" if item.last_net is None else show_pounds(item.last_net), nowrap=True
-                ),
-                key="last",
-                numeric=True,
-            ),
-            Field("Change", _magnitude, _change_cell, key="change", numeric=True, in_file=False),
-            Field("Change", lambda item: item.change, on_page=False),
-            Field("Change, %", percent_change, _percent_cell, key="percent", numeric=True),
-            Field(
-                "Review",
-                lambda item: "Look at this" if item.is_outlier else "",
-                lambda item: Cell("Outlier", colour="yellow") if item.is_outlier else Cell(""),
-            ),
-        ),
-    )
-
-
-def parked_sheet(month: Month) -> Sheet[AccountFigures]:
-    """Return the list of accounts that a run leaves out, with the reason."""
-    return Sheet(
-        name=f"left-out-{month}",
-        caption="Parked and held accounts",
-        empty="No account is parked or held.",
-        sort="account",
-        fields=(
-            Field(
-                "Account",
-                lambda item: item.name,
-                lambda item: Cell(
-                    item.name,
-                    href=url_for(
-                        "console.run_account", month=str(month), account_id=item.account_id
-                    ),
-                ),
-                key="account",
-            ),
-            Field(
-                "Status",
-                lambda item: STATUS_WORDS[item.status],
-                lambda item: Cell(STATUS_WORDS[item.status], colour=STATUS_COLOURS[item.status]),
-            ),
-            Field("Reason", lambda item: item.reason or ""),
-        ),
-    )
-
-
-def runs_sheet(names: Names) -> Sheet[BillRunRow]:
-    """Return the list of all month ends."""
-    return Sheet(
-        name="month-ends",
-        caption="Month ends",
-        sort="month",
-        direction="descending",
-        empty="No month has been invoiced yet. Start the first month end above.",
-        fields=(
-            Field(
-                "Month",
-                lambda row: row.month,
-                lambda row: Cell(
-                    Month.of_day(row.month).name,
-                    href=url_for("console.board", month=str(Month.of_day(row.month))),
-                ),
-                key="month",
-            ),
-            Field(
-                "Status",
-                lambda row: row.status,
-                lambda row: Cell(row.status.capitalize(), colour=RUN_COLOURS[row.status]),
-                key="status",
-            ),
-            Field("Started by", lambda row: names.of(row.started_by)),
-            Field("Approved by", lambda row: names.of(row.approved_by)),
-            Field("Issued", lambda row: row.issued_at, lambda row: _day_cell(row), key="issued"),
-        ),
-    )
-
-
-def _day_cell(row: BillRunRow) -> Cell:
-    if row.issued_at is None:
-        return Cell("Not yet")
-    return Cell(show_date(london_day(row.issued_at)), nowrap=True)
 
 
 def board_page(
@@ -261,12 +139,13 @@ def board_page(
     principal: Principal,
     names: Names,
     documents: DocumentProgress,
-    filter_status: str,
+    wanted: Wanted,
+    bundles: tuple[BundleView, ...],
 ) -> Board:
     """Return the board of a run for whoever looks at it."""
-    shown = [item for item in review.accounts if filter_status in {"", item.status}]
-    left_out = [item for item in review.accounts if item.status in {"parked", "held"}]
     counts = review.counts
+    found = review.to_look_at
+    path = url_for("console.board", month=str(review.month))
     return Board(
         month=review.month,
         run_id=review.run_id,
@@ -275,13 +154,17 @@ def board_page(
         steps=_steps(review, row, names, documents),
         checks=tuple(_check_line(check) for check in review.checks),
         figures=_figures(review),
-        parked=parked_sheet(review.month).listing(left_out),
-        variance=variance_sheet(review.month).listing(
-            shown,
-            query={"status": filter_status},
-            empty="No account has that status. Clear the filter to see all.",
+        services=services_sheet(review.month).listing(review.services),
+        lookouts=tuple(
+            _lookout(name, *found[name], path=path) for name in CHECKLIST_WORDS if name in found
         ),
-        filter_status=filter_status,
+        parked=parked_sheet(review.month).listing(left_out(review)),
+        variance=variance_sheet(review.month).listing(
+            shown(review, wanted),
+            query={"status": wanted.status, "look": wanted.look},
+            empty="No account is like that. Clear the filters to see all.",
+        ),
+        is_filtered=wanted != Wanted(),
         statuses=(
             ("", "All"),
             *(
@@ -290,9 +173,40 @@ def board_page(
                 if status in counts
             ),
         ),
+        looks=(
+            ("", "Everything"),
+            ("outlier", f"Outliers ({len(review.outliers)})"),
+            *(
+                (name, f"{check_words(name)} ({sum(found[name])})")
+                for name in CHECKLIST_WORDS
+                if name in found
+            ),
+        ),
+        documents=documents.issued,
+        bundles=bundles,
         actions=actions_for(review, row, principal=principal, names=names),
         wanted={"draft": "Drafting", "issue": "Issuing"}.get(row.wanted or "", ""),
     )
+
+
+def shown(review: Review, wanted: Wanted) -> list[AccountFigures]:
+    """Return the accounts that the review shows, what asks for a look first."""
+    return [item for item in review.ranked if wanted.fits(item)]
+
+
+def left_out(review: Review) -> list[AccountFigures]:
+    """Return the accounts that get no invoice in this run, with a reason to read."""
+    return [item for item in review.accounts if item.status in {"parked", "held", "carried-over"}]
+
+
+def _lookout(name: str, fails: int, warns: int, *, path: str) -> Lookout:
+    parts = []
+    if fails:
+        parts.append(f"{plural(fails, 'account')} held")
+    if warns:
+        parts.append(f"{plural(warns, 'account')} warned of")
+    tag, colour = ("Held", "red") if fails else ("Look at this", "orange")
+    return Lookout(check_words(name), f"{path}?look={name}#variance", ", ".join(parts), tag, colour)
 
 
 def _can_be_drafted(review: Review) -> bool:
@@ -397,8 +311,7 @@ def _check_line(check: Check) -> CheckLine:
 
 def _figures(review: Review) -> tuple[dict[str, str], ...]:
     counts = review.counts
-    last = sum_pounds([item.last_net for item in review.accounts if item.last_net is not None])
-    change = review.net - last
+    change = review.net - review.last_net
     word = "more" if change >= 0 else "less"
     left_out = counts.get("parked", 0) + counts.get("held", 0)
     return (
@@ -420,63 +333,4 @@ def _figures(review: Review) -> tuple[dict[str, str], ...]:
             "note": f"{counts.get('parked', 0)} parked, {counts.get('held', 0)} held",
             "tone": "warning" if left_out else "success",
         },
-    )
-
-
-@dataclass(frozen=True)
-class Draft:
-    """One draft or issued document of an account in a run."""
-
-    name: str
-    href: str
-    net: str
-    total: str
-    status: str
-
-
-@dataclass(frozen=True)
-class RunAccount:
-    """One account in a run."""
-
-    month: Month
-    figures: AccountFigures
-    status: str
-    colour: str
-    change: str
-    drafts: tuple[Draft, ...]
-    can_hold: bool
-    can_release: bool
-    over_order: bool
-
-
-def run_account_page(
-    review: Review,
-    figures: AccountFigures,
-    documents: Sequence[InvoiceRow],
-    *,
-    actions: Actions,
-) -> RunAccount:
-    """Return one account's part in a run."""
-    return RunAccount(
-        month=review.month,
-        figures=figures,
-        status=STATUS_WORDS[figures.status],
-        colour=STATUS_COLOURS[figures.status],
-        change=_change_cell(figures).text,
-        drafts=tuple(
-            Draft(
-                name=row.number
-                or ("Draft credit note" if row.kind == "credit-note" else "Draft invoice"),
-                href=url_for("portal.invoice", code=figures.ods_code, invoice_id=row.id)
-                if row.number
-                else "",
-                net=show_pounds(row.net),
-                total=show_pounds(row.total),
-                status=row.status.capitalize(),
-            )
-            for row in documents
-        ),
-        can_hold=actions.hold and figures.status in {"waiting", "drafted", "nothing-due", "parked"},
-        can_release=actions.hold and figures.status in {"held", "parked", "drafted"},
-        over_order=figures.status == "held" and bool(documents),
     )

@@ -6,6 +6,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from billing.invoices.tables import DocumentRow, InvoiceRow
+from billing.runs import queries
 from billing.runs.tables import BillRunRow
 from metering.periods import Month
 
@@ -40,6 +41,21 @@ def document_progress(session: Session, *, run_id: str) -> DocumentProgress:
         or 0
     )
     return DocumentProgress(issued, made)
+
+
+def run_of_month(session: Session, month: str) -> BillRunRow:
+    """Return the run of a month written `2026-04`.
+
+    Raises:
+        RunUnknown: it has none, or is no month.
+    """
+    try:
+        found = queries.run_of(session, month=Month.parse(month))
+    except ValueError:
+        found = None
+    if found is None:
+        raise queries.RunUnknown(f"The month {month} has no bill run.")
+    return found
 
 
 def next_month(session: Session, *, current: Month) -> Month:

@@ -4,18 +4,20 @@ from flask import Response, flash, render_template, request, url_for
 from sqlalchemy.orm import Session
 
 from billing.access.guards import current_principal
+from billing.bundles.operations import Selection, bundles
 from billing.console.blueprint import APPROVES, PREPARES, blueprint
+from billing.console.bundle_views import views_of
 from billing.console.context import console
-from billing.console.month_end_pages import (
-    actions_for,
-    board_page,
+from billing.console.month_end_pages import Wanted, actions_for, board_page, left_out, shown
+from billing.console.month_end_queries import document_progress, next_month, run_of_month
+from billing.console.month_end_sheets import (
     parked_sheet,
-    run_account_page,
     runs_sheet,
+    services_sheet,
     variance_sheet,
 )
-from billing.console.month_end_queries import document_progress, next_month
 from billing.console.people import names_of
+from billing.console.run_account_pages import run_account_page
 from billing.documents.words import plural
 from billing.forms import Form, read_text
 from billing.invoices import queries as invoices
@@ -32,16 +34,6 @@ from metering.kit.web import edge
 from metering.periods import Month
 
 _DOCUMENTS = ("draft", "issued", "settled")
-
-
-def _run(session: Session, month: str) -> BillRunRow:
-    try:
-        found = queries.run_of(session, month=Month.parse(month))
-    except ValueError:
-        found = None
-    if found is None:
-        raise RunUnknown(f"The month {month} has no bill run.")
-    return found
 
 
 @blueprint.get("/month-ends")
@@ -91,33 +83,37 @@ def start_month_end() -> Response:
 @blueprint.get("/month-ends/<month>")
 def board(month: str) -> Response | str:
     """Show where a month end stands, what stops it and what to look at."""
-    status = request.args.get("status", "")
+    wanted = Wanted(request.args.get("status", ""), request.args.get("look", ""))
     with edge().database.snapshot() as session:
-        row = _run(session, month)
+        row = run_of_month(session, month)
         review = queries.review(session, run_id=row.id)
         names = names_of(session, principals=[row.started_by, row.approved_by, row.wanted_by])
         documents = document_progress(session, run_id=row.id)
-    variance, left_out = variance_sheet(review.month), parked_sheet(review.month)
+        made = bundles(session, selection=Selection(run_id=row.id))
+    variance, parked = variance_sheet(review.month), parked_sheet(review.month)
+    services = services_sheet(review.month)
     if variance.wanted:
-        return variance.file([item for item in review.accounts if status in {"", item.status}])
-    if left_out.wanted:
-        return left_out.file(
-            [item for item in review.accounts if item.status in {"parked", "held"}]
-        )
+        return variance.file(shown(review, wanted))
+    if parked.wanted:
+        return parked.file(left_out(review))
+    if services.wanted:
+        return services.file(review.services)
     page = board_page(
         review,
         row,
         principal=current_principal(),
         names=names,
         documents=documents,
-        filter_status=status,
+        wanted=wanted,
+        bundles=views_of(made, month=review.month),
     )
     return render_template(
         "console/board.html",
         page=page,
-        filters=Form({"status": status}),
+        filters=Form({"status": wanted.status, "look": wanted.look}),
         variance_file=variance.name,
-        left_out_file=left_out.name,
+        left_out_file=parked.name,
+        services_file=services.name,
     )
 
 
@@ -126,7 +122,7 @@ def board(month: str) -> Response | str:
 def check_month_end(month: str) -> Response:
     """Run the checks again."""
     with edge().database.transaction() as session:
-        row = _run(session, month)
+        row = run_of_month(session, month)
         checks = operations.check_run(session, run_id=row.id)
         failed = sum(check.outcome is Outcome.FAIL for check in checks)
         _note(session, "check bill run", row, {"failed": failed})
@@ -157,7 +153,7 @@ def issue_month_end(month: str) -> Response:
 
 def _want(month: str, work: str) -> None:
     with edge().database.transaction() as session:
-        row = _run(session, month)
+        row = run_of_month(session, month)
         operations.want(session, run_id=row.id, work=work, principal=current_principal().id)
         _note(session, f"ask to {work} bill run", row, {"month": month})
 
@@ -167,7 +163,7 @@ def _want(month: str, work: str) -> None:
 def reopen_month_end(month: str) -> Response:
     """Throw the drafts away, so that usage that came since counts too."""
     with edge().database.transaction() as session:
-        row = _run(session, month)
+        row = run_of_month(session, month)
         operations.reopen_run(
             session, run_id=row.id, principal=current_principal().id, now=edge().clock()
         )
@@ -180,7 +176,7 @@ def reopen_month_end(month: str) -> Response:
 def approve_month_end(month: str) -> Response:
     """Approve the drafts as the second person."""
     with edge().database.transaction() as session:
-        row = _run(session, month)
+        row = run_of_month(session, month)
         operations.approve_run(
             session, run_id=row.id, principal=current_principal().id, now=edge().clock()
         )
@@ -207,7 +203,7 @@ def hold_account(month: str, account_id: str) -> Response | tuple[str, int]:
         with edge().database.transaction() as session:
             operations.hold_account(
                 session,
-                run_id=_run(session, month).id,
+                run_id=run_of_month(session, month).id,
                 account_id=account_id,
                 reason=reason,
                 principal=current_principal().id,
@@ -228,7 +224,7 @@ def release_account(month: str, account_id: str) -> Response | tuple[str, int]:
         with edge().database.transaction() as session:
             operations.release_account(
                 session,
-                run_id=_run(session, month).id,
+                run_id=run_of_month(session, month).id,
                 account_id=account_id,
                 principal=current_principal().id,
                 now=edge().clock(),
@@ -247,7 +243,7 @@ def release_account(month: str, account_id: str) -> Response | tuple[str, int]:
 
 def _account_page(month: str, account_id: str, form: Form) -> str:
     with edge().database.snapshot() as session:
-        row = _run(session, month)
+        row = run_of_month(session, month)
         review = queries.review(session, run_id=row.id)
         figures = _figures(review.accounts, account_id)
         documents = invoices.invoices(

@@ -83,3 +83,11 @@ def file_stem(invoice: Invoice) -> str:
 def plural(count: int, one: str, many: str | None = None) -> str:
     """Write a count with its noun: `1 invoice`, `1,234 invoices`."""
     return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
+def show_size(octets: int) -> str:
+    """Write the size of a file: `84 KB`, `1.2 MB`."""
+    if octets < 1_000_000:
+        return f"{max(1, round(octets / 1000))} KB"
+    tenths = octets // 100_000
+    return f"{tenths // 10}.{tenths % 10} MB"

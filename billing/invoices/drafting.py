@@ -10,7 +10,7 @@ from sqlalchemy import func, select, tuple_
 from sqlalchemy.orm import Session
 
 from billing.accounts import queries as accounts
-from billing.accounts.model import order_for
+from billing.accounts.model import Order, order_for
 from billing.accounts.tables import AccountRow
 from billing.charges.tables import ChargeRow
 from billing.invoices import queries
@@ -41,7 +41,7 @@ class Composed:
     """Documents of one account for one month, before they are kept.
 
     Attributes:
-        hold_when_spent: for each document, whether its purchase order holds when spent.
+        orders: for each document its purchase order, None without one.
         order_required: the account takes no invoice without a purchase order.
         cost_codes: the account has said which cost centres bear its lines.
         is_closed: the account takes on nothing new, so nothing can be carried over.
@@ -49,7 +49,7 @@ class Composed:
 
     invoices: tuple[Invoice, ...]
     drafts: tuple[Draft, ...]
-    hold_when_spent: tuple[bool, ...]
+    orders: tuple[Order | None, ...]
     order_required: bool
     cost_codes: bool
     is_closed: bool
@@ -94,7 +94,7 @@ def compose_documents(
     orders = accounts.orders(session, account_id=account_id)
     today = london_day(now)
     found: list[Invoice] = []
-    holds: list[bool] = []
+    quoted_orders: list[Order | None] = []
     taken: dict[str, Decimal] = {}
     for draft in drafts:
         order = order_for(
@@ -109,7 +109,7 @@ def compose_documents(
             quoted = PurchaseOrder(number=order.number, remaining=remaining)
             if draft.credits is None:
                 taken[order.number] = taken.get(order.number, NOUGHT) + draft.net
-        holds.append(order is not None and order.hold_when_spent)
+        quoted_orders.append(order)
         found.append(
             _invoice(
                 draft,
@@ -127,7 +127,7 @@ def compose_documents(
     return Composed(
         invoices=tuple(found),
         drafts=drafts,
-        hold_when_spent=tuple(holds),
+        orders=tuple(quoted_orders),
         order_required=payer.account.order_required,
         cost_codes=bool(rules),
         is_closed=payer.account.closed_at is not None,

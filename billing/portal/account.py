@@ -75,6 +75,20 @@ def opened(code: str) -> Iterator[tuple[Session, OpenAccount]]:
 
 
 @contextmanager
+def asking(code: str) -> Iterator[tuple[Session, OpenAccount]]:
+    """Open a transaction and the account in the address, for whoever may see it.
+
+    For what changes nothing of the account, such as asking for a file of its documents.
+
+    Raises:
+        AccountUnknown: see `account_for`.
+    """
+    principal = current_principal()
+    with edge().database.transaction(scope=scope_of(principal)) as session:
+        yield session, account_for(session, principal=principal, code=code)
+
+
+@contextmanager
 def changing(code: str) -> Iterator[tuple[Session, OpenAccount]]:
     """Open a transaction and the account in the address, for its finance editor.
 

@@ -1,10 +1,11 @@
 """What the list of invoices shows, and where an invoice stands."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from urllib.parse import quote, urlencode
 
+from billing.bundles.pages import BundleView
 from billing.forms import Form
 from billing.listing import Asked, Cell, Column, Listing
 from billing.money import show_pounds, sum_pounds
@@ -37,6 +38,9 @@ class InvoicesPage:
     is_filtered: bool
     listing: Listing
     csv_href: str
+    bundle_form: Form
+    months: tuple[tuple[str, str], ...]
+    bundles: tuple[BundleView, ...]
 
 
 def standing_tag(*, kind: str, status: str, due_on: date | None, today: date) -> Tag:
@@ -94,7 +98,8 @@ def invoices_page(
     found: Sequence[InvoiceSummary],
     total: int,
     owing: Owing,
-    years: Iterable[int],
+    months: Sequence[Month],
+    bundles: tuple[BundleView, ...],
     wanted: InvoiceFilter,
     asked: Asked,
     today: date,
@@ -123,6 +128,8 @@ def invoices_page(
                 Cell(show_pounds(item.total)),
             )
         )
+    years = dict.fromkeys(month.financial_year for month in months)
+    of_year = [month for month in months if wanted.financial_year in (None, month.financial_year)]
     order = {"sort": asked.sort, "direction": asked.direction}
     return InvoicesPage(
         account=account,
@@ -158,4 +165,9 @@ def invoices_page(
             ),
         ),
         csv_href=f"{path}.csv?{urlencode(kept | order)}",
+        bundle_form=Form(
+            {"first": str(of_year[-1]), "last": str(of_year[0])} if of_year else {},
+        ),
+        months=tuple((str(month), month.name) for month in months),
+        bundles=bundles,
     )

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session, aliased
 from billing.invoices.tables import DocumentRow, InvoiceLineRow, InvoiceRow
 from billing.listing import Direction
 from metering.kit.errors import NotFound
-from metering.periods import financial_year_start
+from metering.periods import Month, financial_year_start
 
 _SHOWN = ("issued", "settled")
 _SIGNED_TOTAL = case((InvoiceRow.kind == "credit-note", -InvoiceRow.total), else_=InvoiceRow.total)
@@ -175,16 +175,15 @@ def invoices(
     return [InvoiceSummary(*row) for row in session.execute(statement)], total or 0
 
 
-def billed_years(session: Session, *, account_id: str) -> list[int]:
-    """Return the NHS financial years in which the account has invoices, newest first."""
-    months = session.execute(
+def billed_months(session: Session, *, account_id: str) -> list[Month]:
+    """Return the months for which the account has invoices, newest first."""
+    months = session.scalars(
         select(InvoiceRow.month)
         .where(InvoiceRow.account_id == account_id, InvoiceRow.status.in_(_SHOWN))
         .distinct()
-    ).scalars()
-    return sorted(
-        {month.year if month.month >= 4 else month.year - 1 for month in months}, reverse=True
+        .order_by(InvoiceRow.month.desc())
     )
+    return [Month.of_day(month) for month in months]
 
 
 def issued_invoice(session: Session, *, account_id: str, invoice_id: str) -> IssuedInvoice:

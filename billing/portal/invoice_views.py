@@ -2,6 +2,7 @@
 
 from flask import Response, render_template, request, url_for
 
+from billing.bundles.operations import Selection, bundles
 from billing.documents.render import DOCUMENTS
 from billing.documents.sheet import write_sheet
 from billing.listing import Asked, read_asked
@@ -9,6 +10,7 @@ from billing.portal import invoice_queries as queries
 from billing.portal.account import opened
 from billing.portal.answers import attachment
 from billing.portal.blueprint import blueprint
+from billing.portal.bundle_views import views_of
 from billing.portal.invoice_list_pages import PAGE_SIZE, invoices_page, standing_tag
 from billing.portal.invoice_pages import invoice_page
 from billing.portal.invoice_queries import InvoiceFilter
@@ -52,7 +54,10 @@ def invoices(code: str) -> str:
             found=found,
             total=total,
             owing=owing(session, account_id=account.id, today=today),
-            years=queries.billed_years(session, account_id=account.id),
+            months=queries.billed_months(session, account_id=account.id),
+            bundles=views_of(
+                bundles(session, selection=Selection(account_id=account.id)), code=code
+            ),
             wanted=wanted,
             asked=asked,
             today=today,

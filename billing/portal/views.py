@@ -9,6 +9,7 @@ from billing.access.model import Permission
 from billing.listing import Cell, Column, Listing, read_asked
 from billing.portal import (
     budget_views,
+    bundle_views,
     dispute_views,
     invoice_views,
     notification_views,
@@ -102,6 +103,7 @@ def _address(endpoint: str, *, first: bool) -> str | None:
 __all__ = [
     "blueprint",
     "budget_views",
+    "bundle_views",
     "dispute_views",
     "invoice_views",
     "notification_views",

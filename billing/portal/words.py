@@ -4,11 +4,11 @@ import re
 from datetime import date, timedelta
 from decimal import Decimal
 
-from billing.documents.words import plural, show_number, show_unit_price
+from billing.documents.words import plural, show_number, show_size, show_unit_price
 from billing.money import show_pounds
 from metering.periods import show_date
 
-__all__ = ["plural", "show_number", "show_unit_price"]
+__all__ = ["plural", "show_number", "show_size", "show_unit_price"]
 
 _TREATMENTS = {
     "standard": "Standard rate",
@@ -26,14 +26,6 @@ def show_span(first: date, end: date) -> str:
     if (first.year, first.month) == (last.year, last.month):
         return f"{first.day} to {show_date(last)}"
     return f"{show_date(first)} to {show_date(last)}"
-
-
-def show_size(octets: int) -> str:
-    """Write the size of a file: `84 KB`, `1.2 MB`."""
-    if octets < 1_000_000:
-        return f"{max(1, round(octets / 1000))} KB"
-    tenths = octets // 100_000
-    return f"{tenths // 10}.{tenths % 10} MB"
 
 
 def show_treatment(treatment: str, rate_percent: Decimal | None) -> str:

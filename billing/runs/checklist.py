@@ -8,7 +8,9 @@ figures, no cost code. A check that fails holds the account; one that warns is s
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from decimal import Decimal
 
+from billing.accounts.ordering import LOW_PERCENT, used_percent
 from billing.invoices.model import Invoice, InvoiceKind, Line, LineKind, Treatment
 from billing.money import show_pounds
 from billing.runs.model import Check, Outcome
@@ -26,11 +28,13 @@ class Wanted:
     Attributes:
         order_required: a draft without a purchase order waits for one.
         hold_when_spent: so does one that goes beyond its order.
+        order_value: what the order is for in all, pounds; None where it does not say.
         cost_codes: the account has said which cost centres bear its lines.
     """
 
     order_required: bool = False
     hold_when_spent: bool = False
+    order_value: Decimal | None = None
     cost_codes: bool = False
 
 
@@ -71,6 +75,17 @@ def _order(invoice: Invoice, wanted: Wanted) -> Check:
             f"The invoice is {show_pounds(invoice.net)} without VAT and purchase order "
             f"{order.number} has {show_pounds(order.remaining)} left.",
         )
+    if order.remaining is not None and wanted.order_value is not None:
+        used = wanted.order_value - order.remaining + invoice.net
+        percent = used_percent(used, wanted.order_value)
+        if percent is not None and percent >= LOW_PERCENT:
+            return _check(
+                name,
+                Outcome.WARN,
+                f"With this invoice {percent}% of purchase order {order.number} is used; "
+                f"{show_pounds(wanted.order_value - used)} of "
+                f"{show_pounds(wanted.order_value)} is left.",
+            )
     return _check(name, Outcome.PASS, f"Purchase order {order.number} is in force.")
 
 

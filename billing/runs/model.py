@@ -1,6 +1,7 @@
 """A run's checks and figures, as people review them; pure."""
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
@@ -56,7 +57,8 @@ class AccountFigures:
         net: pounds without VAT of its documents in the run, credit notes taken off.
         corrections: the part of `net` that amends earlier invoices.
         last_net: of the month before, None when it had no invoice.
-        checklist: its drafts against why invoices are sent back; see `runs.checklist`.
+        checked: the checks of each draft by its id, against why invoices are sent back; see
+            `runs.checklist`.
         documents: how many drafts or issued documents.
     """
 
@@ -72,7 +74,12 @@ class AccountFigures:
     pool_saving: Decimal
     last_net: Decimal | None
     documents: int
-    checklist: tuple[Check, ...] = ()
+    checked: Mapping[str, tuple[Check, ...]] = field(default_factory=dict)
+
+    @property
+    def checklist(self) -> tuple[Check, ...]:
+        """The checks of all its drafts."""
+        return tuple(check for checks in self.checked.values() for check in checks)
 
     @property
     def change(self) -> Decimal:
@@ -149,12 +156,14 @@ class Review:
         return sum_pounds([account.last_net or NOUGHT for account in self.accounts])
 
     @property
-    def to_look_at(self) -> dict[str, int]:
-        """How many accounts fail or warn on each check of the list before issue."""
-        found: dict[str, int] = {}
+    def to_look_at(self) -> dict[str, tuple[int, int]]:
+        """How many accounts fail, and how many are warned of, on each check of the list."""
+        found: dict[str, tuple[int, int]] = {}
         for account in self.accounts:
-            for name in {check.name for check in (*account.failing, *account.warnings)}:
-                found[name] = found.get(name, 0) + 1
+            failing = {check.name for check in account.failing}
+            for name in failing | {check.name for check in account.warnings}:
+                fails, warns = found.get(name, (0, 0))
+                found[name] = (fails + (name in failing), warns + (name not in failing))
         return dict(sorted(found.items()))
 
     @property

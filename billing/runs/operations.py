@@ -12,20 +12,17 @@ from sqlalchemy import select, text, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.orm import Session
 
-from billing.charges import queries as charges
 from billing.charges.operations import freeze_month, rate_charges, thaw_month
-from billing.invoices import drafting, keeping
 from billing.invoices import operations as invoices
 from billing.invoices import queries as invoice_queries
-from billing.invoices.catalogue import Catalogue
-from billing.invoices.composing import NothingToCredit
+from billing.invoices.keeping import discard_drafts
 from billing.invoices.model import Treatment
 from billing.invoices.supplier import Supplier
 from billing.invoices.tables import InvoiceRow
-from billing.money import NOUGHT, show_pounds, sum_pounds
+from billing.money import NOUGHT
 from billing.runs import queries
-from billing.runs.checklist import Wanted, checklist
 from billing.runs.checks import run_checks
+from billing.runs.drafting import lock_account, move_account
 from billing.runs.model import GRACE_DAYS, Check, Outcome, may_start_at
 from billing.runs.tables import BillRunAccountRow, BillRunRow
 from billing.tariffs.operations import FourEyes, note_invoiced
@@ -61,13 +58,6 @@ class RunBlocked(Conflict):
 
     code = "bill-run-blocked"
     title = "A check stops the run"
-
-
-class AccountNotInRun(Conflict):
-    """The account is not in the run, or not where it could be held or released."""
-
-    code = "account-not-in-run"
-    title = "The account is not there"
 
 
 def start_run(
@@ -169,115 +159,6 @@ def refuse_blocked(checks: tuple[Check, ...]) -> None:
         )
 
 
-def draft_account(
-    session: Session,
-    *,
-    run_id: str,
-    account_id: str,
-    catalogue: Catalogue,
-    now: datetime,
-    correction_months: int = drafting.CORRECTION_MONTHS,
-) -> str:
-    """Draft one account's documents; return its status.
-
-    An account that is not waiting, or whose run is past drafting, is left as it is.
-    """
-    standing = _lock_account(session, run_id=run_id, account_id=account_id)
-    run = queries.run(session, run_id=run_id)
-    if standing.status != "waiting" or run.status not in {"open", "drafted"}:
-        return standing.status
-    month = Month.of_day(run.month)
-    fault = next(
-        (
-            row.detail
-            for row in charges.parked(session, month=month, account_id=account_id)
-            if row.code == "account-contradiction"
-        ),
-        None,
-    )
-    if fault is not None:
-        return _move(session, standing, "parked", now, fault)
-    try:
-        composed = drafting.compose_documents(
-            session,
-            account_id=account_id,
-            month=month,
-            supplier=Supplier.read(run.supplier),
-            catalogue=catalogue,
-            now=now,
-            correction_months=correction_months,
-        )
-    except (NothingToCredit, ValueError) as contradiction:
-        return _move(session, standing, "parked", now, str(contradiction))
-    if not composed.invoices:
-        return _move(session, standing, "nothing-due", now, None)
-    small = _carried_over(composed, month=month, smallest=run.smallest_invoice)
-    if small is not None:
-        return _move(session, standing, "carried-over", now, small)
-    keeping.discard_drafts(session, account_id=account_id, run_id=run_id)
-    for invoice, draft in zip(composed.invoices, composed.drafts, strict=True):
-        keeping.keep_draft(
-            session,
-            invoice=invoice,
-            keys=draft.keys,
-            now=now,
-            run_id=run_id,
-            credits_invoice_id=None if draft.credits is None else draft.credits[2],
-            credit_basis=None if draft.credits is None else "overcharge",
-        )
-    found = [
-        checklist(
-            invoice,
-            wanted=Wanted(
-                order_required=composed.order_required,
-                hold_when_spent=holds,
-                cost_codes=composed.cost_codes,
-            ),
-        )
-        for invoice, holds in zip(composed.invoices, composed.hold_when_spent, strict=True)
-    ]
-    session.execute(
-        update(BillRunAccountRow)
-        .where(BillRunAccountRow.run_id == run_id, BillRunAccountRow.account_id == account_id)
-        .values(
-            checklist=[
-                {"document": invoice.id, "checks": [check.to_json() for check in checks]}
-                for invoice, checks in zip(composed.invoices, found, strict=True)
-            ]
-        )
-    )
-    failed = [check.detail for checks in found for check in checks if check.outcome is Outcome.FAIL]
-    if failed:
-        return _move(session, standing, "held", now, " ".join(dict.fromkeys(failed)))
-    return _move(session, standing, "drafted", now, None)
-
-
-def _carried_over(composed: drafting.Composed, *, month: Month, smallest: Decimal) -> str | None:
-    """Return why nothing is sent yet, None where documents go out.
-
-    What gives money back is never held back, nor is anything in the year's last month or of
-    an account that is closed.
-    """
-    net = sum_pounds([draft.net for draft in composed.drafts])
-    credits = any(draft.credits is not None for draft in composed.drafts)
-    if net >= smallest or credits or composed.is_closed or month.financial_month == 12:
-        return None
-    return (
-        f"{show_pounds(net)} without VAT is below {show_pounds(smallest)}; it goes on the next "
-        "month's invoice."
-    )
-
-
-def park_account(
-    session: Session, *, run_id: str, account_id: str, reason: str, now: datetime
-) -> None:
-    """Set an account aside whose drafting failed; the others go on."""
-    standing = _lock_account(session, run_id=run_id, account_id=account_id)
-    if standing.status == "waiting":
-        keeping.discard_drafts(session, account_id=account_id, run_id=run_id)
-        _move(session, standing, "parked", now, reason)
-
-
 def finish_drafting(session: Session, *, run_id: str, now: datetime) -> str:
     """Mark the run drafted once no account waits; return the run's status."""
     row = queries.run(session, run_id=run_id, for_update=True)
@@ -298,8 +179,8 @@ def hold_account(
         RunStanding: the run is approved.
     """
     run = _before_approval(session, run_id)
-    standing = _lock_account(session, run_id=run_id, account_id=account_id)
-    _move(session, standing, "held", now, reason)
+    standing = lock_account(session, run_id=run_id, account_id=account_id)
+    move_account(session, standing, "held", now, reason)
     _note(session, "hold account", run, principal, now, {"account": account_id, "reason": reason})
 
 
@@ -323,16 +204,16 @@ def release_account(
         RunStanding: the run is approved.
     """
     run = _before_approval(session, run_id)
-    standing = _lock_account(session, run_id=run_id, account_id=account_id)
+    standing = lock_account(session, run_id=run_id, account_id=account_id)
     drafts = invoice_queries.invoices(
         session, account_id=account_id, run_id=run_id, statuses=("draft",)
     )
     if over_order and standing.status == "held" and drafts:
-        _move(session, standing, "drafted", now, f"Let through as it is by {principal}")
+        move_account(session, standing, "drafted", now, f"Let through as it is by {principal}")
     else:
-        keeping.discard_drafts(session, account_id=account_id, run_id=run_id)
-        standing = _lock_account(session, run_id=run_id, account_id=account_id)
-        _move(session, standing, "waiting", now, None)
+        discard_drafts(session, account_id=account_id, run_id=run_id)
+        standing = lock_account(session, run_id=run_id, account_id=account_id)
+        move_account(session, standing, "waiting", now, None)
         session.execute(update(BillRunRow).where(BillRunRow.id == run_id).values(status="open"))
     _note(session, "release account", run, principal, now, {"account": account_id})
 
@@ -346,7 +227,7 @@ def reopen_run(session: Session, *, run_id: str, principal: str, now: datetime) 
     for account_id in session.scalars(
         select(BillRunAccountRow.account_id).where(BillRunAccountRow.run_id == run_id)
     ).all():
-        keeping.discard_drafts(session, account_id=account_id, run_id=run_id)
+        discard_drafts(session, account_id=account_id, run_id=run_id)
     session.execute(
         update(BillRunAccountRow)
         .where(BillRunAccountRow.run_id == run_id, BillRunAccountRow.status != "held")
@@ -420,7 +301,7 @@ def issue_account(
     Raises:
         RunStanding: the run is not approved.
     """
-    standing = _lock_account(session, run_id=run_id, account_id=account_id)
+    standing = lock_account(session, run_id=run_id, account_id=account_id)
     run = queries.run(session, run_id=run_id)
     if run.status not in {"approved", "issued"}:
         raise RunStanding("Only an approved run is issued.")
@@ -439,7 +320,7 @@ def issue_account(
         )
         assert issued.number is not None
         numbers.append(issued.number)
-    _move(session, standing, "issued", now, standing.reason)
+    move_account(session, standing, "issued", now, standing.reason)
     return numbers
 
 
@@ -466,32 +347,6 @@ def _before_approval(session: Session, run_id: str) -> BillRunRow:
     if row.status not in {"open", "drafted"}:
         raise RunStanding(f"The run is {row.status}; its drafts stand.")
     return row
-
-
-def _lock_account(session: Session, *, run_id: str, account_id: str) -> BillRunAccountRow:
-    row = session.scalar(
-        select(BillRunAccountRow)
-        .where(BillRunAccountRow.run_id == run_id, BillRunAccountRow.account_id == account_id)
-        .with_for_update()
-        .execution_options(populate_existing=True)
-    )
-    if row is None:
-        raise AccountNotInRun(f"The account {account_id} is not in the run.")
-    return row
-
-
-def _move(
-    session: Session, standing: BillRunAccountRow, status: str, now: datetime, reason: str | None
-) -> str:
-    session.execute(
-        update(BillRunAccountRow)
-        .where(
-            BillRunAccountRow.run_id == standing.run_id,
-            BillRunAccountRow.account_id == standing.account_id,
-        )
-        .values(status=status, reason=reason, changed_at=now)
-    )
-    return status
 
 
 def _note(

@@ -143,11 +143,10 @@ def review(session: Session, *, run_id: str) -> Review:
                 pool_saving=saving,
                 last_net=last.get(account_id),
                 documents=documents,
-                checklist=tuple(
-                    Check.read(said)
+                checked={
+                    document["document"]: tuple(Check.read(said) for said in document["checks"])
                     for document in standings[account_id].checklist
-                    for said in document["checks"]
-                ),
+                },
             )
         )
     return Review(

@@ -11,6 +11,7 @@ from billing.charges.operations import rate_charges
 from billing.invoices.catalogue import load_catalogue
 from billing.invoices.drafting import CORRECTION_MONTHS
 from billing.runs import operations, queries
+from billing.runs.drafting import draft_account, park_account
 from metering.kit.db import Database
 from metering.kit.errors import Refusal
 from metering.kit.logs import get_logger
@@ -68,7 +69,7 @@ def draft_run(
     for account_id in waiting:
         try:
             with database.transaction() as session:
-                operations.draft_account(
+                draft_account(
                     session,
                     run_id=run_id,
                     account_id=account_id,
@@ -80,7 +81,7 @@ def draft_run(
             # A work item's edge: one account's trouble must not stop the run.
             _log.exception("account cannot be drafted", run=run_id, account=account_id)
             with database.transaction() as session:
-                operations.park_account(
+                park_account(
                     session,
                     run_id=run_id,
                     account_id=account_id,

@@ -11,9 +11,11 @@ from billing import jobs
 from billing.documents.render import render_all
 from billing.invoices import queries
 from billing.invoices.backing import CAME_LATER, TAKEN_BACK_LATER, UsageRow, usage_rows
+from billing.invoices.catalogue import load_catalogue
 from billing.invoices.model import Invoice
 from billing.invoices.verifying import verify_invoices
-from billing.runs import operations, work
+from billing.runs import operations
+from billing.runs.drafting import draft_account
 from metering.kit.db import Database
 from tests import make
 from tests.scenarios import story
@@ -70,11 +72,11 @@ def test_readings_that_moved_on_before_the_draft_are_told_apart(database: Databa
                 principal=story.STARTER,
                 now=story.after(APRIL),
             )
-            operations.draft_account(
+            draft_account(
                 session,
                 run_id=run_id,
                 account_id=trust.id,
-                catalogue=work.load_catalogue(session),
+                catalogue=load_catalogue(session),
                 now=story.after(APRIL),
             )
         with database.snapshot() as session:

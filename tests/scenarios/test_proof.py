@@ -385,7 +385,7 @@ def test_drafting_that_was_killed_half_way_goes_on(
     for code in codes:
         uses(database, code, "10")
     run_id = story.start(database, APRIL)
-    whole = operations.draft_account
+    whole = work.draft_account
     drafted = []
 
     class Killed(BaseException):
@@ -398,7 +398,7 @@ def test_drafting_that_was_killed_half_way_goes_on(
         return whole(session, **facts)
 
     with monkeypatch.context() as patched:
-        patched.setattr(operations, "draft_account", killed)
+        patched.setattr(work, "draft_account", killed)
         with pytest.raises(Killed):
             work.draft_run(database, run_id=run_id, now=story.after(APRIL))
     with database.snapshot() as session:

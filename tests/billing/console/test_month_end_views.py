@@ -9,10 +9,11 @@ from flask import Flask
 from billing import jobs
 from billing.access.model import Grant, Role
 from billing.accounts import operations as accounts
+from billing.runs import operations
 from metering.kit.db import Database
 from metering.kit.tables import AuditEntryRow
 from tests import make, web
-from tests.scenarios.story import APRIL, MAY, after, service, trusts, uses
+from tests.scenarios.story import APRIL, MAY, SUPPLIER, after, service, trusts, uses
 
 LIST = "/console/month-ends"
 BOARD = f"{LIST}/2026-04"
@@ -128,8 +129,76 @@ def test_the_review_puts_outliers_first_and_drafts_can_be_thrown_away(
     assert review.index("Trust RA2") < review.index("Trust RA1")
     assert "+£1,500.00" in review
     assert "+300%" in review
-    assert review.count("Outlier") == 1
+    assert "Outliers (1)" in review
+    only = analyst.get(f"{LIST}/2026-05?look=outlier").text.partition("Review against")[2]
+    assert ("Trust RA2" in only, "Trust RA1" in only) == (True, False)
+    services = page.partition("Services against April 2026")[2].partition("List before issue")[0]
+    assert "£2,505.00" in services
+    assert "+£1,505.00" in services
     assert "May 2026 is not issued yet" in analyst.get(LIST).text
     web.send(analyst, f"{LIST}/2026-05/reopen", {}, page=f"{LIST}/2026-05")
     assert "Draft the invoices" in analyst.get(f"{LIST}/2026-05").text
     assert "£505.00" not in analyst.get(f"{LIST}/2026-05").text
+
+
+def test_the_list_before_issue_is_shown_counted_and_filtered(
+    app: Flask, database: Database, clock: web.Clock
+) -> None:
+    service(database)
+    spent, low, fine = trusts(database, "RA1", "RA2", "RA3")
+    with database.transaction() as session:
+        for account, value in ((spent, "10"), (low, "600"), (fine, "9000")):
+            accounts.add_purchase_order(
+                session,
+                account_id=account.id,
+                number=f"PO-{value}",
+                starts_on=date(2026, 4, 1),
+                value=Decimal(value),
+                hold_when_spent=account is spent,
+                principal=make.ANALYST,
+                now=make.NOW,
+            )
+    for code in ("RA1", "RA2", "RA3"):
+        uses(database, code, "1000")
+    clock.now = after(APRIL)
+    analyst = web.signed_in(app, [Grant(Role.ANALYST)])
+    web.send(analyst, LIST, {}, page=LIST)
+    assert "gone through when the invoices are drafted" in analyst.get(BOARD).text
+    web.send(analyst, f"{BOARD}/draft", {}, page=BOARD)
+    jobs.work_bill_runs(database, now=clock())
+    board = analyst.get(BOARD).text
+    assert "1 account held, 1 account warned of" in board
+    found = analyst.get(f"{BOARD}?look=purchase-order").text.partition("Review against")[2]
+    assert [f"Trust {code}" in found for code in ("RA1", "RA2", "RA3")] == [True, True, False]
+    assert found.index("Trust RA1") < found.index("Trust RA2")
+    one = analyst.get(f"{BOARD}/accounts/{low.id}").text
+    assert "With this invoice 83% of purchase order PO-600 is used; £100.00 of £600.00" in one
+    assert "Every line has its working and its usage." in one
+    assert "No account is like that" in analyst.get(f"{BOARD}?look=address").text
+    sheet = analyst.get(f"{BOARD}?download=month-end-2026-04").text
+    assert "PO-600 is used" in sheet
+    assert analyst.get(f"{BOARD}?download=services-2026-04").text.count("\n") == 2
+
+
+def test_what_is_carried_over_is_said_with_its_reason(
+    app: Flask, database: Database, clock: web.Clock
+) -> None:
+    service(database)
+    trusts(database, "RA1")
+    uses(database, "RA1", "1")
+    clock.now = after(APRIL)
+    with database.transaction() as session:
+        operations.start_run(
+            session,
+            month=APRIL,
+            supplier=SUPPLIER,
+            principal="usr_a",
+            now=clock(),
+            smallest_invoice=Decimal("25.00"),
+        )
+    analyst = web.signed_in(app, [Grant(Role.ANALYST)])
+    web.send(analyst, f"{BOARD}/draft", {}, page=BOARD)
+    jobs.work_bill_runs(database, now=clock())
+    board = analyst.get(BOARD).text
+    assert "Carried over" in board
+    assert "£0.50 without VAT is below £25.00" in board
