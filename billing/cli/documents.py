@@ -12,7 +12,7 @@ from billing.bundles.operations import NothingToBundle, Selection
 from billing.bundles.work import pack_selection
 from billing.cli.context import MONTH, opened_database
 from billing.cli.runs import run_id_of
-from billing.documents.words import show_size
+from billing.documents.words import plural, show_size
 from metering.kit.db import Database
 from metering.periods import Month
 
@@ -60,7 +60,8 @@ def bundle(month: Month, last: Month | None, code: str | None, output: Path) -> 
     if not count:
         output.unlink()
         raise NothingToBundle("Nothing of that is issued yet.")
-    click.echo(f"{output}: {count:,} invoices and credit notes, {show_size(output.stat().st_size)}")
+    packed = plural(count, "invoice or credit note", "invoices and credit notes")
+    click.echo(f"{output}: {packed}, {show_size(output.stat().st_size)}")
 
 
 def _selection(database: Database, month: Month, last: Month, code: str | None) -> Selection:

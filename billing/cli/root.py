@@ -38,6 +38,7 @@ COMMANDS: Mapping[str, str] = {
     "accrual": "billing.cli.planning:accrual",
     "bill-run": "billing.cli.runs:bill_run",
     "documents": "billing.cli.documents:documents",
+    "balances": "billing.cli.balances:balances",
     "payments": "billing.cli.payments:payments",
     "reconcile": "billing.cli.checks:reconcile",
     "verify": "billing.cli.checks:verify",

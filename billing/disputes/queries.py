@@ -2,10 +2,10 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import replace
-from datetime import date
+from datetime import date, datetime
 from decimal import Decimal
 
-from sqlalchemy import Row, Select, func, select
+from sqlalchemy import Row, Select, func, or_, select
 from sqlalchemy.orm import Session, aliased
 
 from billing.accounts.tables import AccountRow
@@ -119,6 +119,23 @@ def disputed_amounts(session: Session, *, account_id: str | None) -> Mapping[str
     statement = (
         select(DisputeRow.invoice_id, func.sum(DisputeRow.amount))
         .where(DisputeRow.status.in_(_OPEN))
+        .group_by(DisputeRow.invoice_id)
+    )
+    if account_id is not None:
+        statement = statement.where(DisputeRow.account_id == account_id)
+    return {invoice_id: amount or NOUGHT for invoice_id, amount in session.execute(statement)}
+
+
+def disputed_amounts_on(
+    session: Session, *, account_id: str | None, before: datetime
+) -> Mapping[str, Decimal]:
+    """Return disputed pounds by invoice id as they were just before an instant."""
+    statement = (
+        select(DisputeRow.invoice_id, func.sum(DisputeRow.amount))
+        .where(
+            DisputeRow.raised_at < before,
+            or_(DisputeRow.decided_at.is_(None), DisputeRow.decided_at >= before),
+        )
         .group_by(DisputeRow.invoice_id)
     )
     if account_id is not None:

@@ -6,18 +6,13 @@ what regulation 14 of the VAT Regulations 1995 asks of a VAT invoice and, for a
 credit note, regulation 15C.
 """
 
-import json
-import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cache
-from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-import typst
-
-from billing.documents.glyphs import FONTS, printable
+from billing.documents.glyphs import printable
+from billing.documents.typesetting import typeset
 from billing.documents.words import (
     document_name,
     show_days,
@@ -46,8 +41,6 @@ from metering.periods import (
     to_utc,
 )
 
-STANDARDS: "list[typst.PDFStandard]" = ["ua-1", "a-3a"]
-
 _TREATMENTS: Mapping[Treatment, str] = {
     Treatment.STANDARD: "Standard rate",
     Treatment.ZERO: "Zero rate",
@@ -61,7 +54,6 @@ _KINDS: Mapping[LineKind, str] = {
     LineKind.SHORTFALL: "Commitment shortfall",
     LineKind.CORRECTION: "Correction",
 }
-_compilers = threading.local()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,14 +92,7 @@ def invoice_pdf(invoice: Invoice, *, attachments: Sequence[Attachment] = ()) -> 
         }
         for attachment in attachments
     ]
-    compiled = _compiler().compile(
-        _template(),
-        format="pdf",
-        sys_inputs={"page": json.dumps(page, ensure_ascii=False)},
-        pdf_standards=STANDARDS,
-        timestamp=_timestamp(invoice),
-    )
-    return cast(bytes, compiled)
+    return typeset("invoice.typ", page, timestamp=_timestamp(invoice))
 
 
 def page_model(invoice: Invoice) -> dict[str, Any]:
@@ -121,8 +106,8 @@ def page_model(invoice: Invoice) -> dict[str, Any]:
         "title": f"{document_name(invoice)} {invoice.number or 'draft'}, {invoice.month.name}, "
         f"{printable(invoice.buyer.name)}",
         "warning": _warning(invoice),
-        "supplier": _party(invoice.supplier, vat=invoice.is_vat_invoice),
-        "buyer": _party(invoice.buyer, vat=invoice.is_vat_invoice),
+        "supplier": party_words(invoice.supplier, vat=invoice.is_vat_invoice),
+        "buyer": party_words(invoice.buyer, vat=invoice.is_vat_invoice),
         "facts": _facts(invoice),
         "purchase_order": _purchase_order(invoice),
         "total": show_pounds(invoice.total),
@@ -162,7 +147,8 @@ def _warning(invoice: Invoice) -> str:
     return ""
 
 
-def _party(party: Party, *, vat: bool) -> dict[str, Any]:
+def party_words(party: Party, *, vat: bool) -> dict[str, Any]:
+    """Return what is printed of a party; its VAT number only where `vat` is on the page."""
     return {
         "name": printable(party.name),
         "address": [printable(part) for part in (*party.address, party.postcode) if part.strip()],
@@ -340,20 +326,3 @@ def _joined(*parts: str) -> str:
 
 def _labelled(label: str, words: str | None) -> str:
     return f"{label} {printable(words)}" if words else ""
-
-
-def _compiler() -> typst.Compiler:
-    """The thread's compiler, with the vendored fonts and no others."""
-    if not hasattr(_compilers, "compiler"):
-        fonts = typst.Fonts(
-            include_system_fonts=False,
-            include_embedded_fonts=False,
-            font_paths=[FONTS],
-        )
-        _compilers.compiler = typst.Compiler(font_paths=fonts, ignore_system_fonts=True)
-    return cast(typst.Compiler, _compilers.compiler)
-
-
-@cache
-def _template() -> bytes:
-    return (Path(__file__).parent / "templates" / "invoice.typ").read_bytes()

@@ -223,16 +223,20 @@ def _buyer(
             f"{show_date(london_day(to.closed_at))}.",
         )
         to, code = heir.account, heir.ods_code
-    party = Party(
-        name=to.name,
-        address=tuple(to.address),
-        postcode=to.postcode,
-        ods_code=code,
-        vat_number=to.vat_number,
-        email=to.email,
-        in_nhs_vat_division=to.in_nhs_vat_division,
+    return party_of(to, code), notes, to.payment_terms_days
+
+
+def party_of(account: AccountRow, ods_code: str) -> Party:
+    """Return an account as it is addressed."""
+    return Party(
+        name=account.name,
+        address=tuple(account.address),
+        postcode=account.postcode,
+        ods_code=ods_code,
+        vat_number=account.vat_number,
+        email=account.email,
+        in_nhs_vat_division=account.in_nhs_vat_division,
     )
-    return party, notes, to.payment_terms_days
 
 
 def _invoice(

@@ -10,7 +10,8 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from billing.invoices import queries as invoices
-from billing.invoices.parties import BankAccount
+from billing.invoices.model import Invoice
+from billing.invoices.parties import BankAccount, Party
 from billing.invoices.tables import InvoiceRow
 from billing.ledger.tables import ReceivableRow
 from billing.listing import Cell, Column, Listing
@@ -57,6 +58,17 @@ def bank_rows(bank: BankAccount | None, *, reference: str | None) -> tuple[tuple
 
 def latest_pay_to(session: Session, *, account_id: str) -> BankAccount | None:
     """Return the bank account that the account's latest invoice names, None before the first."""
+    invoice = _latest(session, account_id=account_id)
+    return None if invoice is None else invoice.pay_to
+
+
+def latest_supplier(session: Session, *, account_id: str) -> Party | None:
+    """Return who sent the account's latest invoice, None where there is none."""
+    invoice = _latest(session, account_id=account_id)
+    return None if invoice is None else invoice.supplier
+
+
+def _latest(session: Session, *, account_id: str) -> Invoice | None:
     row = session.scalars(
         select(InvoiceRow)
         .where(
@@ -67,7 +79,7 @@ def latest_pay_to(session: Session, *, account_id: str) -> BankAccount | None:
         .order_by(InvoiceRow.issued_at.desc(), InvoiceRow.id.desc())
         .limit(1)
     ).one_or_none()
-    return None if row is None else invoices.read(row).pay_to
+    return None if row is None else invoices.read(row)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from billing.access.guards import current_principal, scope_of
 from billing.access.model import Permission
 from billing.listing import Cell, Column, Listing, read_asked
 from billing.portal import (
+    balance_views,
     budget_views,
     bundle_views,
     dispute_views,
@@ -101,6 +102,7 @@ def _address(endpoint: str, *, first: bool) -> str | None:
 
 
 __all__ = [
+    "balance_views",
     "blueprint",
     "budget_views",
     "bundle_views",

@@ -1,27 +1,28 @@
-"""Agreement of balances: what NHS bodies confirm to each other at M9 and M12.
+"""What each counterparty is told at the end of December (M9) and of March (M12).
 
-Each counterparty is told what we say that it owes at the month's end, invoice by invoice,
+Each is told what we say that it owes at the month's end, invoice by invoice,
 and what we took as income from it since 1 April, so that both sides book the same.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import date, timedelta
 from decimal import Decimal
+from functools import partial
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from billing.accounts import queries as accounts
 from billing.accruals import queries as accruals
-from billing.disputes.queries import disputed_amounts
+from billing.disputes.queries import disputed_amounts_on
 from billing.ledger import queries as ledger
 from billing.ledger.model import LedgerAccount
 from billing.ledger.tables import LedgerEntryRow, LedgerPostingRow
 from billing.money import NOUGHT, sum_pounds
-from billing.payments.debt import DisputedAmounts, OpenDebt, open_debts
+from billing.payments.debt import OpenDebt, open_debts
 from metering.kit.errors import Invalid
-from metering.periods import Month, financial_year_start
+from metering.periods import Month, financial_year_start, london_midnight
 
 AGREEMENT_MONTHS = (9, 12)
 
@@ -71,9 +72,15 @@ class AgreedBalance:
 
 
 def agreement_of_balances(
-    session: Session, *, month: Month, disputed: DisputedAmounts = disputed_amounts
+    session: Session, *, month: Month, account_id: str | None = None
 ) -> list[AgreedBalance]:
     """Return the statement of every counterparty with anything to agree, by ODS code.
+
+    What is not invoiced is as the month's accruals were taken, and as it stands until they
+    are; disputes are those that were open at the month's end.
+
+    Args:
+        account_id: of one counterparty alone, as the portal must.
 
     Raises:
         NotAnAgreementMonth: the month is neither December nor March.
@@ -81,35 +88,52 @@ def agreement_of_balances(
     if month.financial_month not in AGREEMENT_MONTHS:
         raise NotAnAgreementMonth(f"{month.name} is M{month.financial_month}, not M9 or M12.")
     on = month.end_day - timedelta(days=1)
+    disputed = partial(disputed_amounts_on, before=london_midnight(month.end_day))
     debts: dict[str, list[OpenDebt]] = {}
-    for debt in open_debts(session, on=on, disputed=disputed):
+    for debt in open_debts(session, on=on, account_id=account_id, disputed=disputed):
         debts.setdefault(debt.account_id, []).append(debt)
-    income = _income(session, month=month)
+    income = _income(session, month=month, account_id=account_id)
     accrued: dict[str, Decimal] = {}
-    for item in accruals.standing(session, month=month):
+    taken = accruals.taken_at(session, month=month) is not None
+    for item in (
+        accruals.taken(session, month=month, account_id=account_id)
+        if taken
+        else accruals.standing(session, month=month)
+    ):
         accrued[item.account_id] = accrued.get(item.account_id, NOUGHT) + item.amount
     found = []
-    for payer in accounts.payers(session):
-        account_id = payer.account.id
-        balance = ledger.account_balance(session, account_id=account_id, before=month.end_day)
+    for payer in accounts.payers(session, account_ids=None if account_id is None else [account_id]):
+        one_id = payer.account.id
+        balance = ledger.account_balance(session, account_id=one_id, before=month.end_day)
         one = AgreedBalance(
-            account_id=account_id,
+            account_id=one_id,
             ods_code=payer.ods_code,
             name=payer.account.name,
             month=month,
-            invoices=tuple(debts.get(account_id, ())),
+            invoices=tuple(debts.get(one_id, ())),
             balance=balance,
-            accrued=accrued.get(account_id, NOUGHT),
-            income=income.get(account_id, NOUGHT),
+            accrued=accrued.get(one_id, NOUGHT),
+            income=income.get(one_id, NOUGHT),
         )
         if one.invoices or one.balance or one.accrued or one.income:
             found.append(one)
     return found
 
 
-def _income(session: Session, *, month: Month) -> dict[str, Decimal]:
+def agreement_months(*, today: date, count: int = 6) -> list[Month]:
+    """Return the latest months at whose end balances were agreed, newest first."""
+    month = Month.of_day(today).previous
+    found: list[Month] = []
+    while len(found) < count:
+        if month.financial_month in AGREEMENT_MONTHS:
+            found.append(month)
+        month = month.previous
+    return found
+
+
+def _income(session: Session, *, month: Month, account_id: str | None) -> dict[str, Decimal]:
     start = financial_year_start(month.financial_year).first_day
-    rows = session.execute(
+    statement = (
         select(LedgerPostingRow.account_id, func.sum(LedgerPostingRow.amount))
         .join(LedgerEntryRow, LedgerEntryRow.id == LedgerPostingRow.entry_id)
         .where(
@@ -119,7 +143,10 @@ def _income(session: Session, *, month: Month) -> dict[str, Decimal]:
         )
         .group_by(LedgerPostingRow.account_id)
     )
-    return {account_id: NOUGHT - amount for account_id, amount in rows if account_id is not None}
+    if account_id is not None:
+        statement = statement.where(LedgerPostingRow.account_id == account_id)
+    rows = session.execute(statement)
+    return {one_id: NOUGHT - amount for one_id, amount in rows if one_id is not None}
 
 
 BALANCES_HEADER = (
