@@ -1,20 +1,20 @@
 """How long a national rating pass takes, database and all, and how that compares with bare SQL.
 
-    python benchmarks/rating.py                 # 220 trusts with 200 lines each
-    python benchmarks/rating.py --accounts 7000 # every NHS organisation that could pay
+    python -m benchmarks.rating                 # 220 trusts with 200 lines each
+    python -m benchmarks.rating --accounts 7000 # every NHS organisation that could pay
 
 Every account has a reading of each of its lines on each of some days. A tenth of the lines is
-priced in the national pool, the others per unit or by tiers. Timed are the pass of the
-scheduled job that rates everyone (read, rate, write charges with their working), a pass that
-finds nothing changed, and, in the same run, one SQL aggregate of the same readings by account
-and line, which is the least that anything billing these readings has to do.
+priced in the national pool (`--pooled` says how many in a hundred), the others per unit or by
+tiers. Measured are the pass of the scheduled job that rates everyone (read, rate, write charges
+with their working), a pass that finds nothing changed, a pass after one reading changed, which
+moves the pool's price for everyone, and, in the same run, one SQL aggregate of the same readings
+by account and line, which is the least that anything billing these readings has to do.
 """
 
 import argparse
 import json
 import tempfile
-import time
-from collections.abc import Callable
+from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from functools import partial
@@ -23,6 +23,7 @@ from pathlib import Path
 import psycopg
 from sqlalchemy import text
 
+from benchmarks.measuring import measured
 from billing.accounts.tables import AccountRow
 from billing.charges.operations import RatingCounts, rate_charges
 from billing.tariffs import operations as tariffs
@@ -50,6 +51,7 @@ def main() -> None:
     parser.add_argument("--accounts", type=int, default=220)
     parser.add_argument("--lines", type=int, default=200)
     parser.add_argument("--days", type=int, default=3, help="days with a reading of each line")
+    parser.add_argument("--pooled", type=int, default=10, help="percent of lines in the pool")
     parser.add_argument("--database", help="URL of an empty database; else an embedded one")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="paygo-benchmark-") as folder:
@@ -65,28 +67,29 @@ def report(url: str, options: argparse.Namespace) -> None:
     upgrade(url)
     database = Database(url)
     readings = load(database, options)
-    bare = timed(partial(aggregate, database))
-    before = time.process_time()
-    first, counts = timed_with(lambda: rate(database, month=MONTH, now=NOW))
-    processor = time.process_time() - before
-    idle = timed(lambda: rate(database, month=MONTH, now=NOW))
+    _, before = measured(partial(aggregate, database))
+    work = partial(rate, database, month=MONTH, now=NOW)
+    counts, everyone = measured(work)
+    _, idle = measured(work)
     touch(database)
-    again = timed(lambda: rate(database, month=MONTH, now=NOW))
-    bare = min(bare, timed(partial(aggregate, database)))
+    moved, again = measured(work)
+    _, after = measured(partial(aggregate, database))
+    bare = min(before, after)
     print(
         json.dumps(
             {
                 "accounts": options.accounts,
                 "lines": options.lines,
+                "pooled_percent": options.pooled,
                 "readings": readings,
                 "charges": counts.charges,
                 "parked": counts.parked,
-                "rated_everyone_s": round(first, 2),
-                "of_which_processor_s": round(processor, 2),
-                "rated_again_after_one_reading_s": round(again, 2),
-                "nothing_changed_s": round(idle, 2),
-                "bare_aggregate_s": round(bare, 2),
-                "ratio": round(first / bare, 1),
+                "rated_everyone": everyone.shown(),
+                "nothing_changed": idle.shown(),
+                "after_one_reading": again.shown() | {"accounts_written": moved.written},
+                "bare_aggregate": bare.shown(),
+                "ratio": round(everyone.seconds / bare.seconds, 1),
+                "ratio_by_processor": round(everyone.processor / bare.processor, 1),
             },
             indent=2,
         )
@@ -94,8 +97,10 @@ def report(url: str, options: argparse.Namespace) -> None:
     database.dispose()
 
 
-def load(database: Database, options: argparse.Namespace) -> int:
-    """Fill the database; return the number of readings."""
+def load(
+    database: Database, options: argparse.Namespace, *, months: Sequence[Month] = (MONTH,)
+) -> int:
+    """Fill the database with readings of some months; return how many there are."""
     values = max(1, options.lines // METERS)
     with database.transaction() as session:
         sources.register(session, code="bench", name="Bench", now=NOW)
@@ -120,7 +125,9 @@ def load(database: Database, options: argparse.Namespace) -> int:
         tariffs.create_tariff(
             session, code="bench", source="bench", name="Bench", principal="a", now=NOW
         )
-        version = tariffs.draft_version(session, document=document(values), principal="a", now=NOW)
+        version = tariffs.draft_version(
+            session, document=document(values, options.pooled), principal="a", now=NOW
+        )
         tariffs.submit_version(session, version_id=version.id, principal="a", now=NOW)
         tariffs.approve_version(session, version_id=version.id, principal="b", now=NOW)
         for number in range(options.accounts):
@@ -149,6 +156,11 @@ def load(database: Database, options: argparse.Namespace) -> int:
                 "opened_at FROM accounts"
             )
         )
+    days = [
+        date(month.year, month.month, 1 + day * 27 // options.days)
+        for month in months
+        for day in range(options.days)
+    ]
     count = 0
     with psycopg.connect(database.url.replace("+psycopg", "")) as connection:
         with (
@@ -161,19 +173,10 @@ def load(database: Database, options: argparse.Namespace) -> int:
             for subject in subject_ids:
                 for index, meter in enumerate(meter_ids):
                     for place, dimension_set in enumerate(sets):
-                        for day in range(options.days):
-                            quantity = Decimal(1 + (subject * 7 + index * 13 + place * 3) % 900)
+                        quantity = Decimal(1 + (subject * 7 + index * 13 + place * 3) % 900)
+                        for used_on in days:
                             copy.write_row(
-                                (
-                                    subject,
-                                    meter,
-                                    date(2026, 4, 1 + day * 27 // options.days),
-                                    dimension_set,
-                                    -1,
-                                    quantity,
-                                    3,
-                                    NOW,
-                                )
+                                (subject, meter, used_on, dimension_set, -1, quantity, 3, NOW)
                             )
                             count += 1
         connection.commit()
@@ -182,21 +185,25 @@ def load(database: Database, options: argparse.Namespace) -> int:
     return count
 
 
-def document(values: int) -> dict[str, object]:
-    """Return a tariff with a price for each line: pooled, by tiers, per unit in turn."""
+def document(values: int, pooled: int = 10) -> dict[str, object]:
+    """Return a tariff with a price for each line: pooled, by tiers, per unit in turn.
+
+    Args:
+        pooled: percent of the lines that are priced in the national pool.
+    """
     prices: list[dict[str, object]] = []
+    tiers = [
+        {"up_to": "500", "unit_price": "0.123"},
+        {"up_to": "5000", "unit_price": "0.11"},
+        {"up_to": None, "unit_price": "0.0975"},
+    ]
     for meter in range(METERS):
         for value in range(values):
             price: dict[str, object] = {"meter": f"meter-{meter}", "where": {"kind": f"k{value}"}}
-            tiers = [
-                {"up_to": "500", "unit_price": "0.123"},
-                {"up_to": "5000", "unit_price": "0.11"},
-                {"up_to": None, "unit_price": "0.0975"},
-            ]
-            place = (meter * values + value) % 10
-            if place == 0:
+            place = meter * values + value
+            if place * 37 % 100 < pooled:
                 price |= {"model": "graduated", "scope": "pool", "tiers": tiers}
-            elif place < 5:
+            elif place % 10 < 5:
                 price |= {"model": "graduated", "tiers": tiers}
             else:
                 price |= {"model": "per-unit", "unit_price": "0.137"}
@@ -237,18 +244,6 @@ def touch(database: Database) -> None:
             ),
             {"now": NOW},
         )
-
-
-def timed(work: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
-
-
-def timed_with(work: Callable[[], RatingCounts]) -> tuple[float, RatingCounts]:
-    start = time.perf_counter()
-    result = work()
-    return time.perf_counter() - start, result
 
 
 if __name__ == "__main__":

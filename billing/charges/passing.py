@@ -6,22 +6,17 @@ written is taken back, whoever is at fault is found and set aside, and the other
 """
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 from sqlalchemy.orm import Session
 
-from billing.charges.inputs import MonthInputs, load_usage
+from billing.charges.inputs import MonthInputs, load_usage, usage_in_parts
 from billing.charges.keeping import ChargeKeeper
 from billing.rating.engine import MonthRating, rate_month
 from billing.rating.model import Agreement, RatingResult, Usage
 
 _LOG = logging.getLogger(__name__)
-# Accounts whose usage is held at once: large enough that a statement costs nothing beside
-# its rows, small enough that memory does not grow with the nation.
-ACCOUNTS_AT_ONCE = 50
-
 Agreements = Mapping[str, Sequence[Agreement]]
 
 
@@ -117,8 +112,8 @@ def _attempt(
         session.begin_nested(),
         ChargeKeeper(session, inputs=inputs, before=marks_before) as keeper,
     ):
-        parts = _parts([code for code in codes if code not in faults])
-        usage = _usage(session, inputs, parts)
+        wanted = [code for code in codes if code not in faults]
+        usage = usage_in_parts(session, inputs=inputs, codes=wanted)
         found = next(usage, None)
         while found is not None:
             agreements = [item for code in found.codes for item in inputs.agreements.get(code, ())]
@@ -145,20 +140,3 @@ def _attempt(
         charges=count + len(rest.charges),
         faults=faults,
     )
-
-
-class _Part(NamedTuple):
-    codes: Sequence[str]
-    usage: list[Usage]
-
-
-def _usage(
-    session: Session, inputs: MonthInputs, parts: Iterable[Sequence[str]]
-) -> Iterator[_Part]:
-    for codes in parts:
-        yield _Part(codes, load_usage(session, inputs=inputs, codes=codes))
-
-
-def _parts(codes: Sequence[str]) -> Iterator[Sequence[str]]:
-    for first in range(0, len(codes), ACCOUNTS_AT_ONCE):
-        yield codes[first : first + ACCOUNTS_AT_ONCE]

@@ -1,6 +1,6 @@
 """Pricing past usage under a draft, through the code that rates every month."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from decimal import Decimal
 
@@ -8,10 +8,10 @@ from sqlalchemy.orm import Session
 
 from billing.accounts import queries as accounts
 from billing.charges import queries as charges
-from billing.charges.inputs import MonthInputs, load_inputs, load_usage
+from billing.charges.inputs import MonthInputs, hand_over, load_inputs, usage_in_parts
 from billing.money import NOUGHT
-from billing.rating.engine import rate_month
-from billing.rating.model import DatedTariff, Position, RatingResult
+from billing.rating.engine import MonthRating
+from billing.rating.model import Charge, DatedTariff, Position
 from billing.simulations.model import Comparison, MonthSum, Row, Unpriced
 from billing.tariffs import queries as tariffs
 from billing.tariffs.model import Tariff
@@ -57,19 +57,35 @@ def compare(
     quantities: Sums = {}
     unpriced: UnpricedSums = {}
     monthly: list[tuple[Month, Decimal]] = []
-    for done, month in enumerate(span):
-        if progress is not None:
-            progress(done, len(span))
-        inputs = load_inputs(session, month=month)
-        result = _rate(session, inputs, everywhere, codes, history)
-        history = result.positions
+
+    def add(rated: Iterable[Charge]) -> Decimal:
         total = NOUGHT
-        for charge in result.charges:
+        for charge in rated:
             key = (charge.account, charge.meter or "")
             simulated[key] = simulated.get(key, NOUGHT) + charge.amount
             quantities[key] = quantities.get(key, Decimal(0)) + charge.quantity
             total += charge.amount
-        for parked in result.parked:
+        return total
+
+    for done, month in enumerate(span):
+        if progress is not None:
+            progress(done, len(span))
+        inputs = load_inputs(session, month=month)
+        rating = MonthRating(
+            month=month,
+            tariffs=[DatedTariff(everywhere)],
+            # What came before the first month is real.
+            history=[p for p in inputs.history if p.tariff == tariff.code]
+            if history is None
+            else hand_over(history, inputs.heirs),
+        )
+        total = NOUGHT
+        for own in _own_charges(session, inputs, rating, tariff.code, codes):
+            total += add(own)
+        rest = rating.finish()
+        total += add(rest.charges)
+        history = rest.positions
+        for parked in rest.parked:
             why = (parked.account, parked.meter, parked.reason, parked.detail)
             unpriced[why] = unpriced.get(why, Decimal(0)) + parked.quantity
         monthly.append((month, total))
@@ -105,30 +121,14 @@ def compare(
     )
 
 
-def _rate(
-    session: Session,
-    inputs: MonthInputs,
-    tariff: Tariff,
-    codes: list[str],
-    history: tuple[Position, ...] | None,
-) -> RatingResult:
-    """Rate a month of the one tariff; `history` is None in the first month: then it is real."""
-    agreements = [
-        agreement
-        for found in inputs.agreements.values()
-        for agreement in found
-        if agreement.tariff == tariff.code
-    ]
-    members = {agreement.account for agreement in agreements}
-    usage = [
-        item for item in load_usage(session, inputs=inputs, meters=codes) if item.account in members
-    ]
-    return rate_month(
-        month=inputs.month,
-        tariffs=[DatedTariff(tariff)],
-        agreements=agreements,
-        usage=usage,
-        history=[p for p in inputs.history if p.tariff == tariff.code]
-        if history is None
-        else history,
-    )
+def _own_charges(
+    session: Session, inputs: MonthInputs, rating: MonthRating, tariff: str, meters: Sequence[str]
+) -> Iterator[Iterable[Charge]]:
+    """Rate everyone on the one tariff, a few accounts at a time."""
+    agreements = {
+        code: on_it
+        for code, found in sorted(inputs.agreements.items())
+        if (on_it := [agreement for agreement in found if agreement.tariff == tariff])
+    }
+    for some in usage_in_parts(session, inputs=inputs, codes=list(agreements), meters=meters):
+        yield rating.add([item for code in some.codes for item in agreements[code]], some.usage)

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from billing.accounts.operations import merge_accounts
 from billing.accounts.tables import AccountRow, AgreementRow
-from billing.charges import operations, passing, queries
+from billing.charges import inputs, operations, queries
 from billing.charges.facts import read_working
 from billing.charges.inputs import hand_over
 from billing.charges.model import digest
@@ -396,7 +396,7 @@ def test_charges_of_before_marks_were_kept_are_replaced(session: Session, servic
 def test_whoever_makes_rating_fail_is_set_aside_and_nothing_is_written_twice(
     session: Session, service: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(passing, "ACCOUNTS_AT_ONCE", 1)
+    monkeypatch.setattr(inputs, "ACCOUNTS_AT_ONCE", 1)
     make.tariff(session)
     sound, broken, other = _trusts(session, "RA1", "RA2", "RA3")
     for code in ("RA1", "RA2", "RA3"):
