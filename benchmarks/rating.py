@@ -151,9 +151,9 @@ def load(
         session.flush()
         session.execute(
             text(
-                "INSERT INTO agreements (account_id, id, tariff_code, starts_on, pooled, terms, "
-                "created_at) SELECT id, 'agr_' || id, 'bench', '2026-04-01', true, '{}', "
-                "opened_at FROM accounts"
+                "INSERT INTO agreements (account_id, id, tariff_code, starts_on, pooled, "
+                "created_at) SELECT id, 'agr_' || id, 'bench', '2026-04-01', true, opened_at "
+                "FROM accounts"
             )
         )
     days = [

@@ -10,8 +10,9 @@ from uuid import uuid4
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
+from billing.accounts import local_operations as local
 from billing.accounts import operations as accounts
-from billing.accounts.tables import AccountRow, AgreementRow
+from billing.accounts.tables import AccountRow, AgreementRow, LocalAgreementRow
 from billing.tariffs import operations as tariffs
 from billing.tariffs import queries as tariff_queries
 from billing.tariffs.tables import TariffVersionRow
@@ -163,6 +164,28 @@ def agreement(
         now=facts.pop("now", NOW),
         **facts,
     )
+
+
+def local_terms(
+    session: Session,
+    terms: Mapping[str, Any],
+    *,
+    tariff: str = "imaging-archive",
+    starts_on: date = date(2026, 4, 1),
+    now: datetime = NOW,
+    **owner: Any,
+) -> LocalAgreementRow:
+    """Agree other terms, as two people do, for an `account_id` or a `group_code`."""
+    row = local.propose_local_agreement(
+        session,
+        tariff_code=tariff,
+        terms=terms,
+        starts_on=starts_on,
+        principal=ANALYST,
+        now=now,
+        **owner,
+    )
+    return local.approve_local_agreement(session, local_id=row.id, principal=APPROVER, now=now)
 
 
 def pounds(text: str) -> Decimal:

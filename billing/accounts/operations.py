@@ -12,7 +12,6 @@ from sqlalchemy.orm import Session
 from billing.accounts import queries
 from billing.accounts.model import TREATMENTS
 from billing.accounts.tables import AccountRow, AgreementRow, PurchaseOrderRow, VatTreatmentRow
-from billing.accounts.terms import checked_terms
 from billing.tariffs import queries as tariff_queries
 from billing.tariffs.tables import TariffRow
 from metering.kit import audit
@@ -222,21 +221,21 @@ def make_agreement(
     ends_on: date | None = None,
     pooled: bool = True,
     group_code: str | None = None,
-    terms: dict[str, Any] | None = None,
     reason: str | None = None,
 ) -> AgreementRow:
-    """Put an account on a tariff on London dates `[starts_on, ends_on)`.
+    """Put an account on a tariff, as it is, on London dates `[starts_on, ends_on)`.
+
+    Other prices, discounts and commitments are a local agreement beside it, which two people
+    stand for: see `local_operations`.
 
     Args:
         pooled: whether its usage joins the national pool of the tariff's pooled prices.
         group_code: whom it shares group-scoped tiers with.
-        terms: local terms: `prices` (as in a tariff file), `discount_percent`,
-            `commitment` {amount, per}.
         reason: needed where it starts in months that are invoiced.
 
     Raises:
         AccountUnknown, AccountClosed, TariffUnknown, BadDates, AgreementOverlaps,
-        RetrospectiveReasonMissing, LocalTermsInvalid.
+        RetrospectiveReasonMissing.
     """
     account = queries.account(session, account_id=account_id)
     if account.closed_at is not None and london_midnight(starts_on) >= account.closed_at:
@@ -244,8 +243,6 @@ def make_agreement(
     tariff = tariff_queries.tariff(session, code=tariff_code)
     if ends_on is not None and ends_on <= starts_on:
         raise BadDates("An agreement ends after it starts.")
-    if terms:
-        terms = checked_terms(terms)
     need_reason(tariff, starts_on, reason)
     for other in queries.agreements(
         session, account_id=account_id, from_day=starts_on, to_day=ends_on
@@ -262,7 +259,6 @@ def make_agreement(
         ends_on=ends_on,
         pooled=pooled,
         group_code=group_code,
-        terms=dict(terms or {}),
         created_at=now,
     )
     session.add(row)

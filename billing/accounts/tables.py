@@ -44,7 +44,7 @@ class AgreementRow(Base):
 
     `pooled`: its usage joins the national pool of the tariff's pooled prices.
     `group_code`: whom it shares group-scoped tiers with, for instance an ICB.
-    `terms`: local prices, discounts or commitments that differ from the tariff.
+    Prices, discounts and commitments that differ from the tariff's are local agreements.
     """
 
     __tablename__ = "agreements"
@@ -68,7 +68,6 @@ class AgreementRow(Base):
     ends_on: Mapped[date | None]
     pooled: Mapped[bool] = mapped_column(server_default="true")
     group_code: Mapped[str | None]
-    terms: Mapped[dict[str, Any]]
     created_at: Mapped[datetime]
 
 

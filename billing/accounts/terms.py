@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
-from billing.money import plain, to_pennies
+from billing.money import plain, show_pounds, to_pennies
 from billing.tariffs.bands import Band
 from billing.tariffs.parsing import TariffRefused, parse_prices
 from billing.tariffs.reading import NUMBER
@@ -70,6 +70,21 @@ def checked_terms(
     if faults:
         raise LocalTermsInvalid(faults[0].detail, errors=tuple(faults))
     return found
+
+
+def terms_words(terms: Mapping[str, Any]) -> str:
+    """Return local terms in a few words."""
+    words = []
+    if terms.get("prices"):
+        count = len(terms["prices"])
+        words.append(f"{count} local {'price' if count == 1 else 'prices'}")
+    if terms.get("discount_percent"):
+        words.append(f"{terms['discount_percent']}% off")
+    if terms.get("commitment"):
+        per = "year" if terms["commitment"].get("per") == "financial-year" else "month"
+        amount = show_pounds(Decimal(terms["commitment"]["amount"]))
+        words.append(f"commits to {amount} a {per}")
+    return ", ".join(words) or "None"
 
 
 def _sharing_faults(prices: tuple[Price, ...], *, for_group: bool) -> list[FieldError]:

@@ -1,7 +1,6 @@
 """Local agreements as rating wants them: which terms an account has on which days."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import date
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -34,9 +33,7 @@ class LocalBook:
             self._rows.setdefault(key, []).append(row)
 
     def terms(self, agreement: AgreementRow) -> tuple[LocalTerms, ...]:
-        """Return an account's terms on a tariff: its own and its group's dated ones.
-
-        What the agreement itself says holds on the days on which none of those does.
+        """Return an account's dated terms on a tariff: its own and its group's.
 
         Raises:
             TariffRefused, ValueError, KeyError, ArithmeticError: the terms cannot be read.
@@ -45,22 +42,9 @@ class LocalBook:
         rows = list(self._rows.get((agreement.account_id, None, tariff), ()))
         if agreement.group_code is not None:
             rows += self._rows.get((None, agreement.group_code, tariff), ())
-        found = [self._dated(row) for row in rows]
-        if agreement.terms:
-            group = agreement.group_code if agreement.terms.get("shared") else None
-            found += [
-                read_terms(
-                    agreement.terms,
-                    code=agreement.terms.get("code", agreement.id),
-                    days=days,
-                    bands=self._bands.get(tariff, ()),
-                    group=group,
-                )
-                for days in days_without(
-                    Days(agreement.starts_on, agreement.ends_on), [item.days for item in found]
-                )
-            ]
-        return tuple(sorted(found, key=lambda item: item.days.first_day))
+        return tuple(
+            sorted((self._dated(row) for row in rows), key=lambda item: item.days.first_day)
+        )
 
     def _dated(self, row: LocalAgreementRow) -> LocalTerms:
         if row.id not in self._read:
@@ -95,22 +79,3 @@ def read_terms(
         else Commitment(Decimal(commitment["amount"]), commitment.get("per", "month")),
         group=group,
     )
-
-
-def days_without(whole: Days, taken: Iterable[Days]) -> Sequence[Days]:
-    """Return the spans of `whole` that no other span takes.
-
-    >>> days_without(Days(date(2026, 4, 1)), [Days(date(2026, 5, 1), date(2026, 6, 1))])[1]
-    Days(first_day=datetime.date(2026, 6, 1), end_day=None)
-    """
-    left: list[Days] = []
-    start: date | None = whole.first_day
-    for days in sorted(taken, key=lambda item: item.first_day):
-        if start is None or (whole.end_day is not None and days.first_day >= whole.end_day):
-            break
-        if days.first_day > start:
-            left.append(Days(start, days.first_day))
-        start = None if days.end_day is None else max(start, days.end_day)
-    if start is not None and (whole.end_day is None or start < whole.end_day):
-        left.append(Days(start, whole.end_day))
-    return left

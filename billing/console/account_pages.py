@@ -10,7 +10,6 @@ from billing.accounts.model import covers
 from billing.accounts.tables import AgreementRow, PurchaseOrderRow, VatTreatmentRow
 from billing.console.account_queries import AccountDetails, AccountSummary
 from billing.console.lists import Field, Sheet
-from billing.console.local_pages import terms_words
 from billing.documents.words import show_vat_number
 from billing.listing import Cell, Listing
 from billing.money import show_pounds
@@ -128,7 +127,6 @@ def agreements_sheet(
             ),
             Field("National pool", lambda row: "Member" if row.pooled else "Not a member"),
             Field("Group", lambda row: row.group_code or ""),
-            Field("Terms of its own", lambda row: terms_words(row.terms)),
             Field(
                 "State",
                 lambda row: _standing(row.starts_on, row.ends_on, today).text,

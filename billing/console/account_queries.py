@@ -142,6 +142,33 @@ def local_agreement_rows(session: Session, *, account_id: str) -> Sequence[Local
     ).all()
 
 
+WAITS_FOR_APPROVAL = or_(
+    LocalAgreementRow.status == "proposed", LocalAgreementRow.end_proposed_on.is_not(None)
+)
+"""A local agreement, or its earlier end, that one person proposed and nobody has decided."""
+
+
+def all_local_agreements(
+    session: Session, *, waiting: bool = False
+) -> list[tuple[LocalAgreementRow, str]]:
+    """Return local agreements of every account and group with their owner's name, latest first.
+
+    Args:
+        waiting: only those that wait for a second person.
+    """
+    statement = (
+        select(LocalAgreementRow, AccountRow.name)
+        .outerjoin(AccountRow, AccountRow.id == LocalAgreementRow.account_id)
+        .order_by(LocalAgreementRow.proposed_at.desc(), LocalAgreementRow.id.desc())
+    )
+    if waiting:
+        statement = statement.where(WAITS_FOR_APPROVAL)
+    return [
+        (row, f"Group {row.group_code}" if name is None else name)
+        for row, name in session.execute(statement)
+    ]
+
+
 def local_agreement_row(session: Session, *, local_id: str) -> LocalAgreementRow:
     """Return one local agreement.
 

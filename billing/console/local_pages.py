@@ -3,18 +3,16 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from decimal import Decimal
-from typing import Any
 
 from flask import url_for
 
 from billing.access.model import Permission, Principal
 from billing.accounts.model import covers
 from billing.accounts.tables import LocalAgreementRow
+from billing.accounts.terms import terms_words
 from billing.console.lists import Field, Sheet
 from billing.console.people import Names
 from billing.listing import Cell
-from billing.money import show_pounds
 from billing.tariffs.files import dump_document
 from metering.periods import london_day, show_date
 
@@ -54,21 +52,6 @@ class LocalPage:
     actions: LocalActions
 
 
-def terms_words(terms: Mapping[str, Any]) -> str:
-    """Return local terms in a few words."""
-    words = []
-    if terms.get("prices"):
-        count = len(terms["prices"])
-        words.append(f"{count} local {'price' if count == 1 else 'prices'}")
-    if terms.get("discount_percent"):
-        words.append(f"{terms['discount_percent']}% off")
-    if terms.get("commitment"):
-        per = "year" if terms["commitment"].get("per") == "financial-year" else "month"
-        amount = show_pounds(Decimal(terms["commitment"]["amount"]))
-        words.append(f"commits to {amount} a {per}")
-    return ", ".join(words) or "None"
-
-
 def state_of(row: LocalAgreementRow, today: date) -> Cell:
     """Return where a local agreement stands."""
     if row.status == "proposed":
@@ -87,6 +70,55 @@ def state_of(row: LocalAgreementRow, today: date) -> Cell:
 def whose(row: LocalAgreementRow) -> str:
     """Return whose terms they are."""
     return "This account" if row.group_code is None else f"Group {row.group_code}"
+
+
+def all_locals_sheet(
+    names: Mapping[str, str], *, today: date
+) -> Sheet[tuple[LocalAgreementRow, str]]:
+    """Return the list of everybody's local agreements, each with its owner's name."""
+    return Sheet(
+        name="all-local-agreements",
+        caption="Local agreements",
+        empty="No account has terms of its own: each tariff applies as it is.",
+        fields=(
+            Field(
+                "For",
+                lambda item: item[1],
+                lambda item: Cell(
+                    item[1],
+                    href=url_for("console.local_agreement", local_id=item[0].id),
+                    hidden=f"local terms from {show_date(item[0].starts_on)}",
+                ),
+                key="for",
+            ),
+            Field(
+                "Service",
+                lambda item: names.get(item[0].tariff_code, item[0].tariff_code),
+                key="service",
+            ),
+            Field("Terms", lambda item: terms_words(item[0].terms)),
+            Field(
+                "From",
+                lambda item: item[0].starts_on,
+                lambda item: Cell(show_date(item[0].starts_on), nowrap=True),
+                key="from",
+            ),
+            Field(
+                "Until",
+                lambda item: item[0].ends_on,
+                lambda item: Cell(
+                    "Open end" if item[0].ends_on is None else show_date(item[0].ends_on),
+                    nowrap=True,
+                ),
+            ),
+            Field(
+                "State",
+                lambda item: state_of(item[0], today).text,
+                lambda item: state_of(item[0], today),
+                key="state",
+            ),
+        ),
+    )
 
 
 def locals_sheet(names: Mapping[str, str], *, today: date) -> Sheet[LocalAgreementRow]:

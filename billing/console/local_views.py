@@ -11,7 +11,7 @@ from billing.access.guards import RoleNeeded, current_principal
 from billing.accounts import local_operations as operations
 from billing.accounts.queries import account as account_row
 from billing.accounts.tables import LocalAgreementRow
-from billing.console.account_queries import groups_of, local_agreement_row
+from billing.console.account_queries import all_local_agreements, groups_of, local_agreement_row
 from billing.console.account_views import account_name, done
 from billing.console.blueprint import APPROVES, PREPARES, blueprint
 from billing.console.forms import (
@@ -24,7 +24,7 @@ from billing.console.forms import (
     text,
     with_dates,
 )
-from billing.console.local_pages import local_page
+from billing.console.local_pages import all_locals_sheet, local_page
 from billing.console.overview_queries import tariff_names
 from billing.console.people import names_of
 from billing.console.tariff_places import Problem, place_of, problems
@@ -185,6 +185,28 @@ def _problem(prices: str, fault: FieldError) -> Problem:
     within = fault.pointer if named else fault.pointer.removeprefix("/prices")
     (found,) = problems(prices, (FieldError(within, fault.code, fault.detail),))
     return Problem(found.line, place_of(fault.pointer), fault.detail)
+
+
+@blueprint.get("/local-agreements")
+def local_agreements() -> Response | str:
+    """List the local agreements of every account and group, or those that wait."""
+    status = "waiting" if request.args.get("status") == "waiting" else ""
+    with edge().database.snapshot() as session:
+        rows = all_local_agreements(session, waiting=bool(status))
+        names = tariff_names(session)
+    sheet = all_locals_sheet(names, today=london_day(edge().clock()))
+    if sheet.wanted:
+        return sheet.file(rows)
+    return render_template(
+        "console/locals.html",
+        listing=sheet.listing(
+            rows,
+            query={"status": status},
+            empty="No local agreement waits for approval. Clear the filter to see all.",
+        ),
+        filters=Form({"status": status}),
+        sheet=sheet.name,
+    )
 
 
 @blueprint.get("/local-agreements/<local_id>")

@@ -265,6 +265,13 @@ def _attention(
                 url_for("console.tariffs", status="submitted"),
             )
         )
+    if waiting.local:
+        found.append(
+            Attention(
+                f"{plural(waiting.local, 'local agreement')} to approve",
+                url_for("console.local_agreements", status="waiting"),
+            )
+        )
     if waiting.disputes:
         found.append(
             Attention(

@@ -7,7 +7,9 @@ from decimal import Decimal
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from billing.accounts.tables import LocalAgreementRow
 from billing.charges.tables import ChargeRow, ParkedUsageRow, PoolTotalRow
+from billing.console.account_queries import WAITS_FOR_APPROVAL
 from billing.disputes.model import DisputeStatus
 from billing.disputes.queries import counts
 from billing.money import NOUGHT
@@ -56,6 +58,7 @@ class Waiting:
     quarantined: int
     parked: int
     submitted: int
+    local: int
     disputes: int
 
 
@@ -117,7 +120,7 @@ def saved_by_pools(session: Session, *, first: Month, last: Month) -> Decimal:
 
 
 def waiting(session: Session) -> Waiting:
-    """Return how many refused events, parked lines and submitted tariffs wait for a person."""
+    """Return how many refused events, parked lines, tariffs and terms wait for a person."""
     return Waiting(
         quarantined=session.scalar(select(func.count()).where(QuarantinedEventRow.status == "open"))
         or 0,
@@ -125,6 +128,8 @@ def waiting(session: Session) -> Waiting:
         submitted=session.scalar(
             select(func.count(TariffVersionRow.id)).where(TariffVersionRow.status == "submitted")
         )
+        or 0,
+        local=session.scalar(select(func.count(LocalAgreementRow.id)).where(WAITS_FOR_APPROVAL))
         or 0,
         disputes=counts(session)[DisputeStatus.OPEN],
     )

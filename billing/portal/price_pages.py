@@ -2,9 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from decimal import Decimal
+from typing import Any
 from urllib.parse import quote
 
+from billing.accounts.terms import terms_words
 from billing.forms import Form
 from billing.money import show_pounds
 from billing.portal.account import OpenAccount
@@ -13,7 +16,8 @@ from billing.portal.parts import Figure
 from billing.portal.price_queries import PricedService
 from billing.portal.price_words import price_notes, price_words
 from billing.portal.words import show_dimensions, show_number, show_treatment
-from billing.tariffs.terms import Price
+from billing.tariffs.model import parse_prices
+from billing.tariffs.terms import Price, Tariff
 from metering.periods import Month, show_date
 
 
@@ -95,6 +99,15 @@ def prices_page(
     return PricesPage(account, day, tuple(_service(each, path, units) for each in found))
 
 
+def _with_local(tariff: Tariff, terms: Mapping[str, Any]) -> tuple[Price, ...]:
+    """Return the prices that an account pays: local ones stand in for those of the same key."""
+    if not terms.get("prices"):
+        return tariff.prices
+    local = {price.key: price for price in parse_prices(terms["prices"], bands=tariff.bands)}
+    standing = tuple(local.pop(price.key, price) for price in tariff.prices)
+    return (*standing, *local.values())
+
+
 def _service(found: PricedService, path: str, units: Mapping[str, tuple[str, str]]) -> ServiceView:
     tariff = found.version.tariff
     facts = [
@@ -110,8 +123,16 @@ def _service(found: PricedService, path: str, units: Mapping[str, tuple[str, str
         if not found.agreement.pooled:
             words += ", outside the national pool"
         facts.append(("Your agreement", words))
-        if found.agreement.terms:
-            facts.append(("Local terms", "Your agreement has terms of its own besides these"))
+    prices = tariff.prices
+    if found.local is not None:
+        row = found.local
+        until = (
+            "" if row.ends_on is None else f" until {show_date(row.ends_on - timedelta(days=1))}"
+        )
+        whose = "" if row.group_code is None else f", with every member of {row.group_code}"
+        words = f"{terms_words(row.terms)}, from {show_date(row.starts_on)}{until}{whose}"
+        facts.append(("Your local terms", words))
+        prices = _with_local(tariff, row.terms)
     return ServiceView(
         anchor=tariff.code,
         name=found.name,
@@ -121,7 +142,7 @@ def _service(found: PricedService, path: str, units: Mapping[str, tuple[str, str
             PriceView(
                 price.label, _what(price, units), price_words(price), price_notes(price, tariff)
             )
-            for price in tariff.prices
+            for price in prices
         ),
         calculator_href=f"{path}/{quote(tariff.code)}" if asked_prices(tariff) else "",
     )
@@ -163,8 +184,8 @@ def calculator_page(
         assumptions.append(
             "Nobody else uses the national pool; with others in it you would pay less."
         )
-    if found.agreement is not None and found.agreement.terms:
-        assumptions.append("The local terms of your agreement are left out.")
+    if found.local is not None:
+        assumptions.append("Your local terms are left out.")
     charges = worked_out.document["charges"] if worked_out is not None else ()
     return CalculatorPage(
         account=account,

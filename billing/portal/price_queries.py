@@ -1,6 +1,6 @@
 """Reads for the price list and the calculator."""
 
-from datetime import date
+from datetime import date, timedelta
 from decimal import Decimal
 from typing import NamedTuple
 
@@ -8,7 +8,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from billing.accounts import queries as accounts
-from billing.accounts.tables import AgreementRow
+from billing.accounts.tables import AgreementRow, LocalAgreementRow
 from billing.charges.tables import ChargeRow, PoolTotalRow
 from billing.tariffs import queries as tariffs
 from billing.tariffs.queries import VersionInForce
@@ -28,13 +28,15 @@ class NoPrices(NotFound):
 class PricedService(NamedTuple):
     """A service's prices on a day, and the account's agreement on them where it has one.
 
-    `next_from` is the day on which prices that are already approved take over.
+    `next_from` is the day on which prices that are already approved take over; `local` what
+    two people agreed apart from the prices, for the account or for its group.
     """
 
     name: str
     version: VersionInForce
     next_from: date | None
     agreement: AgreementRow | None
+    local: LocalAgreementRow | None = None
 
 
 def priced_services(
@@ -47,11 +49,18 @@ def priced_services(
         for row in accounts.agreements(session, account_id=account_id, from_day=on)
         if row.starts_on <= on
     }
+    # An account has one at a time on a tariff, its own or its group's.
+    local = {
+        row.tariff_code: row
+        for row in accounts.local_agreements(session, from_day=on, to_day=on + timedelta(days=1))
+        if (member := own.get(row.tariff_code)) is not None
+        and (row.account_id == account_id or row.group_code == member.group_code is not None)
+    }
     found: dict[str, PricedService] = {}
     for version in tariffs.in_force(session, from_day=on, to_day=date.max, tariff_code=tariff_code):
         code = version.tariff.code
         if version.tariff.effective_from <= on:
-            found[code] = PricedService(names[code], version, None, own.get(code))
+            found[code] = PricedService(names[code], version, None, own.get(code), local.get(code))
         elif code in found and found[code].next_from is None:
             found[code] = found[code]._replace(next_from=version.tariff.effective_from)
     return sorted(found.values(), key=lambda each: (each.agreement is None, each.name))

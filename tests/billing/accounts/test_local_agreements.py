@@ -4,19 +4,21 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
-from sqlalchemy import text, update
+from sqlalchemy import select, text, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from billing.accounts import local_operations as local
 from billing.accounts import queries
 from billing.accounts.operations import BadDates, RetrospectiveReasonMissing
-from billing.accounts.tables import AccountRow, LocalAgreementRow
+from billing.accounts.tables import AccountRow, AgreementRow, LocalAgreementRow
 from billing.accounts.terms import LocalTermsInvalid, checked_terms
 from billing.charges import queries as charges
 from billing.charges.operations import rate_charges
 from billing.tariffs.operations import FourEyes, note_invoiced
 from billing.tariffs.parsing import TariffRefused
+from metering.kit import migrate
+from metering.kit.db import Database
 from metering.periods import Month
 from tests import make
 
@@ -211,20 +213,50 @@ def test_invoiced_months_need_a_reason(session: Session, service: None) -> None:
     assert row.reason == "agreed by letter"
 
 
-def test_the_agreements_own_terms_hold_where_no_dated_ones_do(
+def test_no_one_person_can_give_an_account_terms_of_its_own(
     session: Session, service: None
 ) -> None:
-    account = trust(session, terms={"discount_percent": "10"})
-    agree(
-        session,
-        {"discount_percent": "50"},
-        account_id=account.id,
-        starts_on=date(2026, 4, 10),
-        ends_on=date(2026, 4, 20),
-    )
-    for day in (5, 15, 25):
-        make.usage(session, quantity="100", at=date(2026, 4, day))
-    assert [amount for _, amount in amounts(session, account)] == ["50.00", "90.00", "90.00"]
+    with pytest.raises(TypeError, match="terms"):
+        trust(session, terms={"discount_percent": "10"})
+    account = trust(session, code="RA1")
+    with pytest.raises(IntegrityError, match="four_eyes"), session.begin_nested():
+        session.execute(
+            text(
+                "INSERT INTO local_agreements SELECT 'loc_x', :account, NULL, 'imaging-archive',"
+                " '2026-04-01', NULL, '{}', 'approved', '', 'ann', now(), 'ann', now()"
+            ),
+            {"account": account.id},
+        )
+
+
+def test_terms_of_before_two_people_were_needed_become_local_agreements(
+    database: Database, database_url: str
+) -> None:
+    with database.transaction() as session:
+        make.source(session)
+        make.meter(session)
+        make.tariff(session)
+        account = trust(session)
+        agree(
+            session,
+            {"discount_percent": "50"},
+            account_id=account.id,
+            starts_on=date(2026, 4, 10),
+            ends_on=date(2026, 4, 20),
+        )
+        for day in (5, 15, 25):
+            make.usage(session, quantity="100", at=date(2026, 4, day))
+    migrate.downgrade(database_url, revision="0021")
+    with database.transaction() as session:
+        session.execute(text('UPDATE agreements SET terms = \'{"discount_percent": "10"}\''))
+    migrate.upgrade(database_url)
+    with database.transaction() as session:
+        assert [amount for _, amount in amounts(session, account)] == ["25.00", "45.00", "45.00"]
+        (agreement_id,) = session.scalars(select(AgreementRow.id))
+        assert [row.id for row in queries.local_agreements(session)][::2] == [
+            agreement_id,
+            f"{agreement_id}-2",
+        ]
 
 
 def test_what_two_people_agreed_never_changes(session: Session, service: None) -> None:

@@ -188,12 +188,15 @@ def test_an_account_that_cannot_be_rated_does_not_stop_the_others(
     broken, sound = _trusts(session, "RA1", "RA2")
     make.usage(session, code="RA1", quantity="3")
     make.usage(session, code="RA2", quantity="3")
+    # Terms that no operation writes, as a damaged row has them.
     session.execute(
-        update(AgreementRow)
-        .where(AgreementRow.account_id == broken.id)
-        .values(terms={"discount_percent": "no number"})
+        text(
+            "INSERT INTO local_agreements SELECT 'loc_broken', :account, NULL, 'imaging-archive',"
+            " '2026-04-01', NULL, '{\"discount_percent\": \"no number\"}', 'approved', '', 'a',"
+            " now(), 'b', now()"
+        ),
+        {"account": broken.id},
     )
-    session.expire_all()
     assert _rate(session).faults == 1
     assert (_amounts(session, broken), _amounts(session, sound)) == ([], ["1.50"])
     (parked,) = queries.parked(session)
@@ -227,7 +230,8 @@ def test_a_financial_years_tiers_go_on_from_month_to_month(session: Session, ser
 def test_local_terms_apply(session: Session, service: None) -> None:
     make.tariff(session)
     trust = make.account(session)
-    make.agreement(session, account=trust, terms={"discount_percent": "10"})
+    make.agreement(session, account=trust)
+    make.local_terms(session, {"discount_percent": "10"}, account_id=trust.id)
     make.usage(session, quantity="100")
     _rate(session)
     assert _amounts(session, trust) == ["45.00"]

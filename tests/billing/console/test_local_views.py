@@ -96,6 +96,26 @@ def test_terms_are_proposed_by_one_and_approved_by_another(office: Office) -> No
     assert "Later" in office.analyst.get(office.account).text
 
 
+def test_terms_that_wait_stand_on_the_overview_and_in_their_list(office: Office) -> None:
+    page = office.proposed(discount_percent="7.5")
+    waits = "/console/local-agreements?status=waiting"
+    overview = office.approver.get("/console/").text
+    assert "1 local agreement to approve" in overview
+    assert waits in html.unescape(overview)
+    listed = office.approver.get(waits).text
+    for words in (page, "7.5% off", "Waits for approval"):
+        assert words in listed
+    web.send(office.approver, f"{page}/approve", {}, page=page)
+    assert "local agreement to approve" not in office.approver.get("/console/").text
+    assert "No local agreement waits for approval" in office.approver.get(waits).text
+    end = {**dates("ends_on", "2026-7-1")}
+    web.send(office.analyst, f"{page}/end", end, page=page)
+    assert "1 local agreement to approve" in office.approver.get("/console/").text
+    assert page in office.analyst.get("/console/local-agreements").text
+    every = office.analyst.get("/console/local-agreements?download=all-local-agreements")
+    assert "7.5% off" in every.text
+
+
 def test_nobody_approves_what_they_proposed(office: Office) -> None:
     sent = {"tariff": "imaging-archive", **dates("starts_on", "2026-6-1"), "discount_percent": "5"}
     web.send(office.both, office.form, sent, page=office.form)

@@ -1,16 +1,20 @@
 """The price list and the calculator, which rates as invoices are rated."""
 
-from datetime import date
+from datetime import UTC, date, datetime
 from decimal import Decimal
 
 import pytest
+from flask import Flask
 from flask.testing import FlaskClient
 
+from billing.access.model import Grant, Role
 from billing.portal.calculator import work_out
 from billing.portal.price_words import price_notes, price_words
 from billing.tariffs.model import Tariff, parse_tariff
+from metering.kit.db import Database
 from metering.periods import Month
-from tests import make
+from tests import make, web
+from tests.scenarios import story
 from tests.trusts import ODS, Shown
 
 PRICES = f"/portal/{ODS}/prices"
@@ -140,3 +144,27 @@ def test_conditions_of_a_price_are_put_into_words() -> None:
         "At most £5,000.00 a month.",
         "Tiers continue through the financial year, from April.",
     )
+
+
+def test_terms_of_ones_own_stand_beside_the_prices_that_they_change(
+    app: Flask, clock: web.Clock, database: Database
+) -> None:
+    clock.now = datetime(2026, 5, 20, 9, 0, tzinfo=UTC)
+    story.service(database)
+    trust, other = story.trusts(database, "RA1", "RA2")
+    with database.transaction() as session:
+        own = {**make.price(unit_price="0.30"), "label": "Studies, our price"}
+        make.local_terms(session, {"prices": [own], "discount_percent": "7.5"}, account_id=trust.id)
+    pages = {
+        code: web.signed_in(
+            app, [Grant(Role.FINANCE_VIEWER, account_id=account.id)], email=f"{code}@x.example"
+        )
+        .get(f"/portal/{code}/prices")
+        .text
+        for code, account in (("RA1", trust), ("RA2", other))
+    }
+    for words in ("1 local price, 7.5% off, from 1 April 2026", "Studies, our price", "£0.30 each"):
+        assert words in pages["RA1"]
+        assert words not in pages["RA2"]
+    assert "£0.50 each" not in pages["RA1"]
+    assert "£0.50 each" in pages["RA2"]
