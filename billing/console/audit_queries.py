@@ -7,6 +7,7 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, Text, cast, func, select
 from sqlalchemy.orm import Session
 
+from metering.kit.paging import different
 from metering.kit.tables import AuditEntryRow
 
 
@@ -58,21 +59,17 @@ def entries(
 
 def count(session: Session, *, search: Search) -> int:
     """Return how many entries there are."""
-    return (
-        session.scalar(select(func.count()).select_from(AuditEntryRow).where(*search.conditions()))
-        or 0
-    )
+    row, conditions = AuditEntryRow, search.conditions()
+    # Positions have no gap: the last one is the number of all, without counting them.
+    found = func.count() if conditions else func.max(row.position)
+    return session.scalar(select(found).select_from(row).where(*conditions)) or 0
 
 
 def choices(session: Session) -> tuple[list[str], list[str], list[str]]:
     """Return every principal, action and kind of object there is, in order."""
-
-    def every(column: ColumnElement[str]) -> list[str]:
-        return list(session.scalars(select(column).distinct().order_by(column)))
-
     row = AuditEntryRow
     return (
-        every(row.principal.expression),
-        every(row.action.expression),
-        every(row.object_kind.expression),
+        different(session, row.principal),
+        different(session, row.action),
+        different(session, row.object_kind),
     )

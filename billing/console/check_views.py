@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 
 from flask import Response, render_template, request, url_for
+from sqlalchemy.orm import Session
 
 from billing.charges import queries as charges
 from billing.charges.tables import ParkedUsageRow
 from billing.console.blueprint import blueprint
 from billing.console.lists import Field, Sheet
-from billing.console.overview_queries import organisation_names
+from billing.console.overview_queries import organisation_ids, organisation_names
 from billing.console.overview_views import asked_month, month_choices
 from billing.documents.words import plural
 from billing.forms import Form
@@ -18,6 +19,7 @@ from billing.listing import Cell
 from billing.runs import reconciling
 from billing.runs.model import Reconciled
 from billing.web import quantity_text
+from metering.kit.jobruns import recent_runs
 from metering.kit.web import edge
 from metering.periods import Month, london_day, show_date
 from metering.reports import manifests as manifest_reads
@@ -119,16 +121,37 @@ def _kept(rows: Sequence[Reconciled], asked: Asked, names: dict[str, str]) -> li
     ]
 
 
+AT_ONCE = 300_000
+"""Events of a month that are compared whenever the page is looked at; more, when asked."""
+_NAMED_MOST = 20
+
+
+def _compared(
+    session: Session, asked: Asked, names: dict[str, str], *, whole: bool
+) -> Sequence[Reconciled]:
+    """Return the lines of the month, or (where it is large) of the organisations searched for."""
+    if whole:
+        return reconciling.reconcile_month(session, month=asked.month)
+    low = asked.search.lower()
+    codes = [code for code, name in names.items() if low and low in f"{code} {name}".lower()]
+    found = organisation_ids(session, ods_codes=sorted(codes)[:_NAMED_MOST])
+    return reconciling.reconcile_month(session, month=asked.month, organisation_ids=found)
+
+
 @blueprint.get("/reconciliation")
 def reconciliation() -> Response | str:
     """Show that events, readings, rated and invoiced usage agree, or where they do not."""
     current = Month.of(edge().clock())
     asked = _asked(usual=current.previous)
+    everything = request.args.get("all") == "yes"
     with edge().database.snapshot() as session:
-        rows = reconciling.reconcile_month(session, month=asked.month)
-        pending = reconciling.pending_batches(session)
-        strays = reconciling.strayed_events(session, month=asked.month)
+        events = reconciling.events_about(session, month=asked.month)
+        whole = everything or events <= AT_ONCE
         names = organisation_names(session)
+        rows = _compared(session, asked, names, whole=whole)
+        pending = reconciling.pending_batches(session)
+        strays = reconciling.strayed_events(session, month=asked.month) if whole else 0
+        last = next(iter(recent_runs(session, job="reconcile", limit=1)), None)
     sheet = reconciliation_sheet(asked.month, names)
     kept = _kept(rows, asked, names)
     if sheet.wanted:
@@ -154,16 +177,20 @@ def reconciliation() -> Response | str:
             "tone": "warning" if pending or strays else "success",
         },
     )
+    query = {"month": str(asked.month), "show": asked.show, "search": asked.search}
     return render_template(
         "console/reconciliation.html",
         month=asked.month,
         figures=figures,
+        whole=whole,
+        events=events,
+        last=last,
         listing=sheet.listing(
             kept,
-            query={"month": str(asked.month), "show": asked.show, "search": asked.search},
-            empty=_NO_LINE if asked.show or asked.search else None,
+            query=query | {"all": "yes" if everything else ""},
+            empty=_NO_LINE if asked.show or asked.search or not whole else None,
         ),
-        filters=Form({"month": str(asked.month), "show": asked.show, "search": asked.search}),
+        filters=Form(query),
         months=month_choices(last=current),
         is_filtered=bool(asked.show or asked.search),
         sheet=sheet.name,

@@ -70,6 +70,18 @@ class Sheet(Generic[T]):
         """Whether the address asks for the file."""
         return request.args.get("download") == self.name
 
+    def window(self) -> tuple[int, int]:
+        """Return the limit and offset of the page that the address asks for."""
+        page = read_asked(request.args, keys=(), sort="").page
+        return self.page_size, (page - 1) * self.page_size
+
+    @property
+    def asked_order(self) -> tuple[str, Direction]:
+        """The order that the address asks for, or the usual one."""
+        keys = [field.key for field in self.fields if field.key is not None]
+        asked = read_asked(request.args, keys=keys, sort=self.sort or "", direction=self.direction)
+        return asked.sort, asked.direction
+
     def _ordered(self, rows: Sequence[T], sort: str | None, direction: Direction) -> list[T]:
         field = next((field for field in self.fields if field.key == sort), None)
         if sort is None or field is None:
@@ -80,20 +92,29 @@ class Sheet(Generic[T]):
         return ordered + unknown
 
     def listing(
-        self, rows: Sequence[T], *, query: Mapping[str, str] | None = None, empty: str | None = None
+        self,
+        rows: Sequence[T],
+        *,
+        query: Mapping[str, str] | None = None,
+        empty: str | None = None,
+        total: int | None = None,
     ) -> Listing:
         """Return the list as the address in hand asks for it.
 
         Args:
             query: the filters in force.
             empty: what to say instead when filters leave nothing.
+            total: rows on all pages; then `rows` are of the page in hand alone, in order.
         """
         keys = [field.key for field in self.fields if field.key is not None]
         asked = read_asked(request.args, keys=keys, sort=self.sort or "", direction=self.direction)
-        ordered = self._ordered(rows, asked.sort or None, asked.direction)
-        last = max(1, -(-len(ordered) // self.page_size))
-        page = min(asked.page, last)
-        shown = ordered[(page - 1) * self.page_size : page * self.page_size]
+        if total is None:
+            ordered = self._ordered(rows, asked.sort or None, asked.direction)
+            last = max(1, -(-len(ordered) // self.page_size))
+            page = min(asked.page, last)
+            shown = ordered[(page - 1) * self.page_size : page * self.page_size]
+        else:
+            page, shown = asked.page, list(rows)
         fields = [field for field in self.fields if field.on_page]
         kept = {name: text for name, text in (query or {}).items() if text}
         return Listing(
@@ -107,7 +128,7 @@ class Sheet(Generic[T]):
             direction=asked.direction,
             page=page,
             page_size=self.page_size,
-            total=len(ordered),
+            total=len(ordered) if total is None else total,
             empty=empty if kept and empty is not None else self.empty,
         )
 

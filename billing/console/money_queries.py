@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
+from typing import Any
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import Select, func, or_, select
 from sqlalchemy.orm import Session
 
 from billing.accounts.tables import AccountRow
@@ -31,6 +32,7 @@ from metering.organisations.tables import OrganisationRow
 from metering.periods import london_midnight
 
 MOST_ROWS = 5_000
+MOST_CHOICES = 300
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,8 +62,20 @@ class Payers(dict[str, Payer]):
 
     @property
     def choices(self) -> list[tuple[str, str]]:
-        """Accounts for a list box."""
+        """Accounts for a list box; none when they are more than anybody reads through.
+
+        Then the ODS code is asked for, see `named`.
+        """
+        if len(self) > MOST_CHOICES:
+            return []
         return [(payer.id, payer.label) for payer in self.values()]
+
+    def named(self, said: str) -> str:
+        """Return the id of the account that an id or ODS code names, else what was said."""
+        if not said or said in self:
+            return said
+        code = said.strip().upper()
+        return next((payer.id for payer in self.values() if payer.ods_code == code), said)
 
 
 def payers(session: Session) -> Payers:
@@ -209,23 +223,58 @@ def numbers(session: Session, *, document_ids: Sequence[str | None]) -> dict[str
     return {row.document_id: row.number for row in rows}
 
 
-def payments(session: Session, *, account_id: str = "", state: str = "") -> Sequence[PaymentRow]:
-    """Return payments, latest first.
+_LEFT = PaymentRow.amount - PaymentRow.allocated - PaymentRow.refunded
+_ORDERS: dict[str, Any] = {
+    "account": AccountRow.name,
+    "received": PaymentRow.received_on,
+    "source": PaymentRow.source,
+    "amount": PaymentRow.amount,
+    "left": _LEFT,
+}
 
-    Args:
-        state: `left` keeps those of which something is unused, `back` those taken back.
-    """
-    statement = select(PaymentRow).order_by(PaymentRow.received_on.desc(), PaymentRow.id.desc())
+
+def _payments(*fields: Any, account_id: str, state: str) -> Select[Any]:
+    statement = select(*fields).select_from(PaymentRow)
     if account_id:
         statement = statement.where(PaymentRow.account_id == account_id)
     if state == "left":
-        statement = statement.where(
-            PaymentRow.reversed_at.is_(None),
-            PaymentRow.allocated + PaymentRow.refunded < PaymentRow.amount,
-        )
+        statement = statement.where(PaymentRow.reversed_at.is_(None), _LEFT > NOUGHT)
     elif state == "back":
         statement = statement.where(PaymentRow.reversed_at.is_not(None))
-    return session.scalars(statement.limit(MOST_ROWS)).all()
+    return statement
+
+
+def payments(
+    session: Session,
+    *,
+    account_id: str = "",
+    state: str = "",
+    sort: str = "received",
+    descending: bool = True,
+    limit: int | None = None,
+    offset: int = 0,
+) -> Sequence[PaymentRow]:
+    """Return payments, by default the latest first.
+
+    Args:
+        state: `left` keeps those of which something is unused, `back` those taken back.
+        sort: `account`, `received`, `source`, `amount` or `left`.
+        limit: at most so many, None for all.
+    """
+    statement = _payments(PaymentRow, account_id=account_id, state=state)
+    if sort == "account":
+        statement = statement.join(AccountRow, AccountRow.id == PaymentRow.account_id)
+    order = _ORDERS[sort]
+    latest = PaymentRow.received_on.desc(), PaymentRow.id.desc()
+    statement = statement.order_by(order.desc() if descending else order, *latest)
+    return session.scalars(statement.limit(limit).offset(offset)).all()
+
+
+def payment_sums(session: Session, *, account_id: str = "", state: str = "") -> tuple[int, Decimal]:
+    """Return how many payments `payments` gives, and what of them is unused."""
+    fields = (func.count(), func.coalesce(func.sum(_LEFT), NOUGHT))
+    count, left = session.execute(_payments(*fields, account_id=account_id, state=state)).one()
+    return count, left
 
 
 def payment(session: Session, *, account_id: str, payment_id: str) -> PaymentRow:

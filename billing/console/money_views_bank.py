@@ -1,5 +1,6 @@
 """Bank lines: the queue of what is unmatched, and one line with all that may be said of it."""
 
+from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal, InvalidOperation
 
 from flask import Response, flash, render_template, request, url_for
@@ -25,7 +26,7 @@ from billing.payments.bank import operations as bank
 from billing.payments.bank import outgoing
 from billing.payments.bank import queries as bank_queries
 from billing.payments.bank.lines import BankLineUnknown, UseUnknown
-from billing.payments.bank.matching import Share
+from billing.payments.bank.matching import Ledger, Share, Suggestion
 from billing.payments.bank.queries import Unmatched
 from billing.web import go
 from metering.kit.errors import Refusal
@@ -35,8 +36,32 @@ from metering.periods import show_date
 
 Answer = Response | str | tuple[str, int]
 STATES = (("waiting", "To match"), ("matched", "Matched"), ("all", "All"))
-# Suggestions are worked out for so many lines of the queue; each line's own page has them all.
+# The file has suggestions for so many lines of the queue; each line's own page has them all.
 _SUGGESTED = 200
+
+
+class _Suggested(Mapping[str, Suggestion | None]):
+    """The best suggestion of each line of the queue, worked out when a cell asks for it."""
+
+    def __init__(self, lines: Iterable[Unmatched], against: Ledger) -> None:
+        self._lines = {line.id: line for line in lines if line.left > 0}
+        self._against = against
+        self._found: dict[str, Suggestion | None] = {}
+
+    def __getitem__(self, line_id: str) -> Suggestion | None:
+        if line_id not in self._found:
+            line = self._lines[line_id]
+            if len(self._found) >= _SUGGESTED:
+                return None
+            found = bank_queries.suggestions(line, against=self._against)
+            self._found[line_id] = next(iter(found), None)
+        return self._found[line_id]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._lines)
+
+    def __len__(self) -> int:
+        return len(self._lines)
 
 
 @blueprint.get("/money/bank", endpoint="bank")
@@ -50,11 +75,7 @@ def bank_page() -> Response | str:
         lines = [(bank_queries.as_unmatched(row), row.bank_account) for row in rows]
         against = bank_queries.matching_ledger(session)
         waits = queries.waiting(session)
-    open_lines = [line for line, _ in lines if line.left > 0][:_SUGGESTED]
-    best = {
-        line.id: next(iter(bank_queries.suggestions(line, against=against)), None)
-        for line in open_lines
-    }
+    best = _Suggested((line for line, _ in lines), against)
     sheet = waiting_sheet(best, state=state)
     if sheet.wanted:
         return sheet.file(lines)
@@ -96,6 +117,7 @@ def _line(line_id: str, form: Form | None = None) -> str:
             session, principals=[who for use in uses for who in (use.made_by, use.undone_by)]
         )
         chosen = (request.form if form is not None else request.args).get("account", "")
+        chosen = payers.named(chosen)
         if not chosen and found and found[0].shares:
             chosen = found[0].shares[0].account_id
         invoices = queries.open_receivables(session, account_id=chosen) if chosen else ()
@@ -111,10 +133,10 @@ def _line(line_id: str, form: Form | None = None) -> str:
         facts=_facts(line),
         suggestions=[suggestion_view(one, payers=payers, numbers=numbers) for one in found],
         uses=uses_listing(uses, payers=payers, names=names, may_undo=may_prepare()),
-        accounts=[("", "Choose an account"), *payers.choices],
+        accounts=[("", "Choose an account"), *payers.choices] if payers.choices else [],
         chosen=payers.get(chosen),
         invoices=open_rows(invoices),
-        choose=Form({"account": chosen}),
+        choose=Form({"account": chosen if payers.choices else payers[chosen].ods_code}),
         form=form or Form(values),
         refunds=[
             (f"{row.account_id}|{row.id}", f"{payers[row.account_id].name}: {row.reason}")

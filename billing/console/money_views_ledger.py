@@ -1,12 +1,12 @@
 """The ledger: trial balance, journal with cost codes, settlement of services, prompt payment."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
 from fractions import Fraction
 
 from flask import Response, render_template, request, url_for
+from sqlalchemy.orm import Session
 
 from billing.console import money_queries as queries
 from billing.console.blueprint import blueprint
@@ -27,6 +27,8 @@ from billing.payments import debt, statements
 from billing.payments.conservation import check_books
 from billing.payments.debt import PromptPayment
 from billing.payments.statements import JOURNAL_HEADER, ServiceSettlement, journal_rows
+from billing.web import show_moment
+from metering.kit.jobruns import JobRun, recent_runs
 from metering.kit.web import edge
 from metering.periods import Month, london_day, show_date
 
@@ -119,13 +121,37 @@ _DIFFERENCES = Sheet[Difference](
 )
 
 
+def last_check(session: Session) -> JobRun | None:
+    """Return the last time that the job compared the books with what happened."""
+    return next(iter(recent_runs(session, job="check-books", limit=1)), None)
+
+
+def books_figure(last: JobRun | None) -> dict[str, str]:
+    """Return whether the books agreed when they were last compared."""
+    figure = {"label": "Books"}
+    if last is None:
+        return figure | {"value": "Not compared yet", "note": "The job check-books compares them"}
+    agree = last.outcome == "succeeded"
+    return figure | {
+        "value": {"succeeded": "Agree", "failed": "Differ"}.get(last.outcome, "Not compared"),
+        "note": f"Compared {show_moment(last.started_at).striptags()}",
+        "tone": "success" if agree else "warning",
+    }
+
+
 @blueprint.get("/money/ledger")
 def trial_balance() -> Answer:
-    """Show every balance at a date, and whether the books agree with what happened."""
+    """Show every balance at a date, and whether the books agree with what happened.
+
+    Comparing reads every document and payment there ever was: a job does it each day, and
+    this page when a person asks for it.
+    """
     on, form = asked_day()
+    compares = request.args.get("check") == "now"
     with edge().database.snapshot() as session:
         shown = ledger.trial_balance(session, on=on)
-        found = check_books(session, on=on)
+        found = check_books(session, on=on) if compares else ()
+        last = last_check(session)
         names = tariff_names(session)
         cash = queries.bank_total(session, on=on)
     sheet = balance_sheet(on)
@@ -139,7 +165,9 @@ def trial_balance() -> Answer:
             "value": "Agree" if not found else f"{len(found)} differ",
             "note": "Ledger, documents, payments and bank lines",
             "tone": "success" if not found else "warning",
-        },
+        }
+        if compares
+        else books_figure(last),
         {
             "label": "Bank in the ledger",
             "value": show_pounds(in_ledger),
@@ -158,6 +186,7 @@ def trial_balance() -> Answer:
         on=on,
         form=form,
         figures=figures,
+        compares=compares,
         differences=_DIFFERENCES.listing(found) if found else None,
         listing=sheet.listing(lines, query=day_query("on")),
         sheet=sheet.name,
@@ -235,30 +264,31 @@ def money_journal() -> Answer:
     """Show every posting of some days with its cost codes, to be loaded elsewhere."""
     first, last, form = _span(london_day(edge().clock()))
     name = f"journal-{first.isoformat()}-to-{last.isoformat()}"
-    lines: Sequence[JournalLine] = ()
+    wants_file = request.args.get("download") == name
     with edge().database.snapshot() as session:
         payers = queries.payers(session)
-        if not form.errors:
-            lines = ledger.journal(session, first_day=first, end_day=last + timedelta(days=1))
-    if request.args.get("download") == name:
+        sheet = journal_sheet(name, payers)
+        limit, offset = (None, 0) if wants_file else sheet.window()
+        # Days that make no sense have no postings.
+        end_day = first if form.errors else last + timedelta(days=1)
+        lines = ledger.journal(
+            session, first_day=first, end_day=end_day, limit=limit, offset=offset
+        )
+        sums = ledger.journal_sums(session, first_day=first, end_day=end_day)
+    if wants_file:
         return csv_response(
             write_sheet(JOURNAL_HEADER, journal_rows(lines), for_people=False), name=name
         )
-    uncoded = {
-        (line.ledger_account, line.service)
-        for line in lines
-        if UNCODED in (line.cost_centre, line.subjective_code)
-    }
     page = render_template(
         "console/money/journal.html",
         first=first,
         last=last,
         form=form,
-        listing=journal_sheet(name, payers).listing(lines, query=day_query("first", "last")),
+        listing=sheet.listing(lines, query=day_query("first", "last"), total=sums.lines),
         sheet=name,
-        debits=sum_pounds([line.debit for line in lines]),
-        credits=sum_pounds([line.credit for line in lines]),
-        uncoded=len(uncoded),
+        debits=sums.debits,
+        credits=sums.credits,
+        uncoded=len(sums.uncoded),
     )
     return (page, 422) if form.errors else page
 

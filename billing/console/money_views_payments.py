@@ -95,13 +95,25 @@ def payments_sheet(payers: Payers) -> Sheet[PaymentRow]:
 @blueprint.get("/money/payments")
 def payments() -> Response | str:
     """List the payments that accounts made."""
-    account_id = request.args.get("account", "")
+    asked = request.args.get("account", "")
     state = request.args.get("state", "")
     state = state if state in dict(STATES) else ""
     with edge().database.snapshot() as session:
-        rows = queries.payments(session, account_id=account_id, state=state)
         payers = queries.payers(session)
-    sheet = payments_sheet(payers)
+        account_id = payers.named(asked)
+        sheet = payments_sheet(payers)
+        sort, direction = sheet.asked_order
+        limit, offset = (None, 0) if sheet.wanted else sheet.window()
+        rows = queries.payments(
+            session,
+            account_id=account_id,
+            state=state,
+            sort=sort,
+            descending=direction == "descending",
+            limit=limit,
+            offset=offset,
+        )
+        total, _ = queries.payment_sums(session, account_id=account_id, state=state)
     if sheet.wanted:
         return sheet.file(rows)
     filtered = bool(account_id or state)
@@ -109,11 +121,12 @@ def payments() -> Response | str:
         "console/money/payments.html",
         listing=sheet.listing(
             rows,
-            query={"account": account_id, "state": state},
+            query={"account": asked, "state": state},
+            total=total,
             empty="No payment fits. Clear the filters to see all." if filtered else None,
         ),
-        filters=Form({"account": account_id, "state": state}),
-        accounts=[("", "All"), *payers.choices],
+        filters=Form({"account": asked, "state": state}),
+        accounts=[("", "All"), *payers.choices] if payers.choices else [],
         states=STATES,
         is_filtered=filtered,
         sheet=sheet.name,

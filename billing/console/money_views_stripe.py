@@ -9,12 +9,12 @@ from billing.console.context import console
 from billing.console.lists import Field, Sheet
 from billing.console.money_pages import may_prepare
 from billing.console.money_queries import Payers
+from billing.console.money_views_ledger import books_figure, last_check
 from billing.forms import Form
 from billing.ledger.tables import ReceivableRow
 from billing.listing import Cell
 from billing.money import show_pounds, sum_pounds
 from billing.payments import calls, debt
-from billing.payments.conservation import check_books
 from billing.payments.funds import left_of
 from billing.payments.tables import GatewayCallRow, StripeInvoiceRow, WebhookEventRow
 from billing.web import go, show_moment
@@ -54,9 +54,9 @@ def money() -> str:
     with edge().database.snapshot() as session:
         waits = queries.waiting(session)
         debts = debt.open_debts(session, on=today)
-        left = queries.payments(session, state="left")
+        _, left = queries.payment_sums(session, state="left")
         asked = queries.refunds(session, state="requested")
-        found = check_books(session, on=today)
+        books = last_check(session)
     overdue = [one for one in debts if one.days_overdue]
     late = sum_pounds([one.outstanding for one in overdue])
     figures = (
@@ -73,20 +73,16 @@ def money() -> str:
         },
         {
             "label": "On accounts, not used",
-            "value": show_pounds(sum_pounds([left_of(row) for row in left])),
+            "value": show_pounds(left),
         },
-        {
-            "label": "Books",
-            "value": "Agree" if not found else f"{len(found)} differ",
-            "tone": "warning" if found else "success",
-        },
+        books_figure(books),
     )
     return render_template(
         "console/money/home.html",
         figures=figures,
         waits=waits,
         refunds=len(asked),
-        differences=len(found),
+        books_differ=books is not None and books.outcome == "failed",
     )
 
 

@@ -184,7 +184,13 @@ def board_page(
         ),
         documents=documents.issued,
         bundles=bundles,
-        actions=actions_for(review, row, principal=principal, names=names),
+        actions=actions_for(
+            review,
+            row,
+            principal=principal,
+            names=names,
+            waiting=bool(counts.get("waiting")),
+        ),
         wanted={"draft": "Drafting", "issue": "Issuing"}.get(row.wanted or "", ""),
     )
 
@@ -209,12 +215,14 @@ def _lookout(name: str, fails: int, warns: int, *, path: str) -> Lookout:
     return Lookout(check_words(name), f"{path}?look={name}#variance", ", ".join(parts), tag, colour)
 
 
-def _can_be_drafted(review: Review) -> bool:
-    return review.status == "open" or bool(review.counts.get("waiting"))
+def actions_for(
+    review: Review, row: BillRunRow, *, principal: Principal, names: Names, waiting: bool
+) -> Actions:
+    """Return what a principal may do with a run where it stands.
 
-
-def actions_for(review: Review, row: BillRunRow, *, principal: Principal, names: Names) -> Actions:
-    """Return what a principal may do with a run where it stands."""
+    Args:
+        waiting: whether an account of the run waits to be drafted.
+    """
     prepares, approves = principal.may(Permission.PREPARE), principal.may(Permission.APPROVE)
     before_approval = review.status in {"open", "drafted"}
     note = ""
@@ -230,7 +238,10 @@ def actions_for(review: Review, row: BillRunRow, *, principal: Principal, names:
                 f"{names.of(row.started_by)}, approves these drafts."
             )
     return Actions(
-        draft=prepares and before_approval and not row.wanted and _can_be_drafted(review),
+        draft=prepares
+        and before_approval
+        and not row.wanted
+        and (review.status == "open" or waiting),
         check=prepares and before_approval and not row.wanted,
         reopen=prepares and before_approval,
         approve=approves and review.status == "drafted" and row.started_by != principal.id,

@@ -244,13 +244,15 @@ def release_account(month: str, account_id: str) -> Response | tuple[str, int]:
 def _account_page(month: str, account_id: str, form: Form) -> str:
     with edge().database.snapshot() as session:
         row = run_of_month(session, month)
-        review = queries.review(session, run_id=row.id)
+        review = queries.review(session, run_id=row.id, account_id=account_id)
         figures = _figures(review.accounts, account_id)
+        # Whether the run may go on is asked of all of it.
+        waiting = bool(queries.counts(session, run_id=row.id).get("waiting"))
         documents = invoices.invoices(
             session, account_id=account_id, run_id=row.id, statuses=_DOCUMENTS
         )
         names = names_of(session, principals=[row.started_by])
-    actions = actions_for(review, row, principal=current_principal(), names=names)
+    actions = actions_for(review, row, principal=current_principal(), names=names, waiting=waiting)
     page = run_account_page(review, figures, documents, actions=actions)
     return render_template("console/run_account.html", page=page, form=form)
 

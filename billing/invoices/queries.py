@@ -343,10 +343,12 @@ def kept_document(
     return number, media_type, content
 
 
-def last_months_net(session: Session, *, month: Month) -> dict[str, Decimal]:
+def last_months_net(
+    session: Session, *, month: Month, account_id: str | None = None
+) -> dict[str, Decimal]:
     """Return each account's net invoiced by the run of a month, credit notes taken off."""
     sign = case((InvoiceRow.kind == "credit-note", -1), else_=1)
-    rows = session.execute(
+    statement = (
         select(InvoiceRow.account_id, func.sum(sign * InvoiceRow.net))
         .join(AccountRow, AccountRow.id == InvoiceRow.account_id)
         .where(
@@ -356,4 +358,6 @@ def last_months_net(session: Session, *, month: Month) -> dict[str, Decimal]:
         )
         .group_by(InvoiceRow.account_id)
     )
-    return {row[0]: row[1] for row in rows}
+    if account_id is not None:
+        statement = statement.where(InvoiceRow.account_id == account_id)
+    return {row[0]: row[1] for row in session.execute(statement)}

@@ -80,6 +80,12 @@ class InvoiceLineRow(Base):
         PrimaryKeyConstraint("account_id", "invoice_id", "number"),
         ForeignKeyConstraint(["account_id", "invoice_id"], ["invoices.account_id", "invoices.id"]),
         Index("ix_invoice_lines_account_id_month", "account_id", "month"),
+        Index(
+            "ix_invoice_lines_sums",
+            "account_id",
+            "invoice_id",
+            postgresql_include=["kind", "tariff_code", "net"],
+        ),
         {"info": {"citus": "distributed", "distribution_column": "account_id"}},
     )
 

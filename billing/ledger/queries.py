@@ -47,16 +47,18 @@ class JournalLine:
 
 def trial_balance(session: Session, *, on: date) -> TrialBalance:
     """Return every balance at the end of the London date `on`."""
-    rows = session.execute(
-        select(
-            LedgerPostingRow.ledger_account,
-            LedgerPostingRow.service,
-            func.sum(LedgerPostingRow.amount),
-        )
-        .join(LedgerEntryRow, LedgerEntryRow.id == LedgerPostingRow.entry_id)
-        .where(LedgerEntryRow.posted_on <= on)
-        .group_by(LedgerPostingRow.ledger_account, LedgerPostingRow.service)
-    )
+    statement = select(
+        LedgerPostingRow.ledger_account,
+        LedgerPostingRow.service,
+        func.sum(LedgerPostingRow.amount),
+    ).group_by(LedgerPostingRow.ledger_account, LedgerPostingRow.service)
+    later = select(LedgerEntryRow.id).where(LedgerEntryRow.posted_on > on).limit(1)
+    if session.scalar(later) is not None:
+        statement = statement.join(
+            LedgerEntryRow, LedgerEntryRow.id == LedgerPostingRow.entry_id
+        ).where(LedgerEntryRow.posted_on <= on)
+    # Otherwise every posting counts, and an index alone has all that is added up.
+    rows = session.execute(statement)
     balances = dict.fromkeys(LedgerAccount, NOUGHT)
     revenue: dict[str, Decimal] = {}
     for name, service, amount in rows:
@@ -129,39 +131,114 @@ def movements(
     ]
 
 
-def journal(session: Session, *, first_day: date, end_day: date) -> Sequence[JournalLine]:
-    """Return every posting on London dates [first_day, end_day) with its cost codes."""
-    codes = {
-        (row.ledger_account, row.service): (row.cost_centre, row.subjective_code)
-        for row in session.scalars(select(LedgerCodeRow))
-    }
+def journal(
+    session: Session,
+    *,
+    first_day: date,
+    end_day: date,
+    limit: int | None = None,
+    offset: int = 0,
+) -> Sequence[JournalLine]:
+    """Return postings on London dates [first_day, end_day) with their cost codes, in order.
+
+    Args:
+        limit: at most so many, None for all of them.
+        offset: after so many.
+    """
+    codes = _codes(session)
     rows = session.execute(
-        select(LedgerEntryRow, LedgerPostingRow)
+        select(
+            LedgerEntryRow.id,
+            LedgerEntryRow.kind,
+            LedgerEntryRow.posted_on,
+            LedgerEntryRow.description,
+            LedgerPostingRow.ledger_account,
+            LedgerPostingRow.service,
+            LedgerPostingRow.account_id,
+            LedgerPostingRow.amount,
+        )
         .join(LedgerPostingRow, LedgerEntryRow.id == LedgerPostingRow.entry_id)
         .where(LedgerEntryRow.posted_on >= first_day, LedgerEntryRow.posted_on < end_day)
         .order_by(LedgerEntryRow.posted_at, LedgerEntryRow.id, LedgerPostingRow.number)
+        .limit(limit)
+        .offset(offset)
     )
     lines = []
-    for entry, posting in rows:
-        coding = codes.get((posting.ledger_account, posting.service)) or codes.get(
-            (posting.ledger_account, ""), (UNCODED, UNCODED)
-        )
+    for entry_id, kind, posted_on, description, ledger_account, service, account_id, amount in rows:
+        coding = _coding(codes, ledger_account, service)
         lines.append(
             JournalLine(
-                entry_id=entry.id,
-                kind=entry.kind,
-                posted_on=entry.posted_on,
-                description=entry.description,
-                ledger_account=posting.ledger_account,
-                service=posting.service,
-                account_id=posting.account_id,
+                entry_id=entry_id,
+                kind=kind,
+                posted_on=posted_on,
+                description=description,
+                ledger_account=ledger_account,
+                service=service,
+                account_id=account_id,
                 cost_centre=coding[0],
                 subjective_code=coding[1],
-                debit=max(posting.amount, NOUGHT),
-                credit=max(-posting.amount, NOUGHT),
+                debit=max(amount, NOUGHT),
+                credit=max(-amount, NOUGHT),
             )
         )
     return lines
+
+
+@dataclass(frozen=True, kw_only=True)
+class JournalSums:
+    """What a journal comes to, without its lines.
+
+    Attributes:
+        uncoded: ledger accounts and services that have no cost codes.
+    """
+
+    lines: int
+    debits: Decimal
+    credits: Decimal
+    uncoded: frozenset[tuple[str, str]]
+
+
+def journal_sums(session: Session, *, first_day: date, end_day: date) -> JournalSums:
+    """Return how many postings `journal` gives of these days, and what they come to."""
+    amount = LedgerPostingRow.amount
+    rows = session.execute(
+        select(
+            LedgerPostingRow.ledger_account,
+            LedgerPostingRow.service,
+            func.count(),
+            func.coalesce(func.sum(amount).filter(amount > NOUGHT), NOUGHT),
+            func.coalesce(func.sum(-amount).filter(amount < NOUGHT), NOUGHT),
+        )
+        .join(LedgerEntryRow, LedgerEntryRow.id == LedgerPostingRow.entry_id)
+        .where(LedgerEntryRow.posted_on >= first_day, LedgerEntryRow.posted_on < end_day)
+        .group_by(LedgerPostingRow.ledger_account, LedgerPostingRow.service)
+    ).all()
+    codes = _codes(session)
+    return JournalSums(
+        lines=sum(row[2] for row in rows),
+        debits=sum((row[3] for row in rows), NOUGHT),
+        credits=sum((row[4] for row in rows), NOUGHT),
+        uncoded=frozenset(
+            (row[0], row[1]) for row in rows if UNCODED in _coding(codes, row[0], row[1])
+        ),
+    )
+
+
+_Codes = dict[tuple[str, str], tuple[str, str]]
+
+
+def _codes(session: Session) -> _Codes:
+    return {
+        (row.ledger_account, row.service): (row.cost_centre, row.subjective_code)
+        for row in session.scalars(select(LedgerCodeRow))
+    }
+
+
+def _coding(codes: _Codes, ledger_account: str, service: str) -> tuple[str, str]:
+    """Return the codes of a service, else those of the whole ledger account."""
+    return codes.get((ledger_account, service)) or codes.get(
+        (ledger_account, ""), (UNCODED, UNCODED)
+    )
 
 
 def revenue_by_service(

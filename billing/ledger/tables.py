@@ -63,6 +63,12 @@ class LedgerPostingRow(Base):
         ),
         CheckConstraint("(ledger_account = 'revenue') = (service <> '')", name="revenue_service"),
         Index("ix_ledger_postings_account_id_ledger_account", "account_id", "ledger_account"),
+        Index(
+            "ix_ledger_postings_ledger_account_service",
+            "ledger_account",
+            "service",
+            postgresql_include=["amount"],
+        ),
         {"info": {"citus": "local"}},
     )
 

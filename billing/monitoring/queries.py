@@ -17,7 +17,7 @@ from billing.charges.tables import ParkedUsageRow
 from billing.invoices.tables import InvoiceRow
 from metering.events.tables import IngestBatchRow, QuarantinedEventRow
 from metering.kit.jobruns import Job, last_runs, last_successes
-from metering.kit.tables import JobRunRow
+from metering.kit.tables import AuditEntryRow, JobRunRow
 from metering.periods import Month
 from metering.sources.tables import SourceRow
 
@@ -62,7 +62,11 @@ LAG = Metric(
     "paygo_readings_lag_seconds",
     "Age of the oldest stored batch that is not yet in the readings; 0 when there is none.",
 )
-JOB_AGE = Metric("paygo_job_age_seconds", "Seconds since the job last succeeded.", ("job",))
+JOB_AGE = Metric(
+    "paygo_job_age_seconds",
+    "Seconds since the job last succeeded; where it never did, since paygo was first used.",
+    ("job",),
+)
 JOB_INTERVAL = Metric("paygo_job_interval_seconds", "How often the job is meant to run.", ("job",))
 JOB_FAILED = Metric(
     "paygo_job_failed", "1 where the job's latest run failed or was abandoned.", ("job",)
@@ -163,8 +167,12 @@ def _interval(job: Job) -> timedelta:
 def _jobs(session: Session, *, now: datetime, jobs: Sequence[Job]) -> Iterator[Sample]:
     for job in jobs:
         yield Sample(JOB_INTERVAL, _seconds(_interval(job)), (job.name,))
-    for name, at in sorted(last_successes(session).items()):
-        yield Sample(JOB_AGE, _seconds(now - at), (name,))
+    succeeded = last_successes(session)
+    begun = _first_used(session)
+    for name in sorted({*succeeded, *(job.name for job in jobs)}):
+        since = succeeded.get(name, begun)
+        if since is not None:
+            yield Sample(JOB_AGE, _seconds(now - since), (name,))
     for name, run in sorted(last_runs(session).items()):
         yield Sample(JOB_FAILED, int(run.outcome in {"failed", "abandoned"}), (name,))
     counts = session.scalar(
@@ -176,6 +184,12 @@ def _jobs(session: Session, *, now: datetime, jobs: Sequence[Job]) -> Iterator[S
     if counts is not None:
         yield Sample(RECONCILED, int(counts.get("differences", 0)))
         yield Sample(FAULTS, int(counts.get("faults", 0)))
+
+
+def _first_used(session: Session) -> datetime | None:
+    """Return when the first act or run of a job was recorded, None in an unused database."""
+    acts = select(AuditEntryRow.at).where(AuditEntryRow.position == 1)
+    return session.scalar(acts) or session.scalar(select(func.min(JobRunRow.started_at)))
 
 
 def _money(session: Session, *, now: datetime) -> Iterator[Sample]:

@@ -129,47 +129,61 @@ def open_debts(
     What was set against them later than that day is not counted; disputes are today's.
     """
     cut = london_midnight(on + timedelta(days=1))
-    covered = (
-        select(
-            AllocationRow.account_id,
-            AllocationRow.invoice_id,
-            func.sum(AllocationRow.amount).label("amount"),
-        )
-        .where(AllocationRow.made_at < cut)
-        .group_by(AllocationRow.account_id, AllocationRow.invoice_id)
-        .subquery()
+    fields = (
+        ReceivableRow.account_id,
+        ReceivableRow.document_id,
+        ReceivableRow.number,
+        ReceivableRow.issued_on,
+        ReceivableRow.due_on,
+        ReceivableRow.total,
     )
-    statement = (
-        select(ReceivableRow, covered.c.amount)
-        .outerjoin(
-            covered,
-            (covered.c.account_id == ReceivableRow.account_id)
-            & (covered.c.invoice_id == ReceivableRow.document_id),
+    if session.scalar(select(AllocationRow.id).where(AllocationRow.made_at >= cut).limit(1)):
+        covered = (
+            select(
+                AllocationRow.account_id,
+                AllocationRow.invoice_id,
+                func.sum(AllocationRow.amount).label("amount"),
+            )
+            .where(AllocationRow.made_at < cut)
+            .group_by(AllocationRow.account_id, AllocationRow.invoice_id)
+            .subquery()
         )
-        .where(
-            ReceivableRow.kind == "invoice",
-            ReceivableRow.issued_on <= on,
-            func.coalesce(covered.c.amount, NOUGHT) < ReceivableRow.total,
+        taken = func.coalesce(covered.c.amount, NOUGHT)
+        statement = (
+            select(*fields, taken)
+            .outerjoin(
+                covered,
+                (covered.c.account_id == ReceivableRow.account_id)
+                & (covered.c.invoice_id == ReceivableRow.document_id),
+            )
+            .where(taken < ReceivableRow.total)
         )
-        .order_by(ReceivableRow.due_on, ReceivableRow.number)
-    )
+    else:
+        # Nothing was set against invoices since: what the rows say is what stood that day, and
+        # an index has those that are open.
+        statement = select(*fields, ReceivableRow.allocated).where(
+            ReceivableRow.allocated < ReceivableRow.total
+        )
+    statement = statement.where(
+        ReceivableRow.kind == "invoice", ReceivableRow.issued_on <= on
+    ).order_by(ReceivableRow.due_on, ReceivableRow.number)
     if account_id is not None:
         statement = statement.where(ReceivableRow.account_id == account_id)
     in_dispute = disputed(session, account_id=account_id)
     debts = []
-    for row, amount in session.execute(statement):
-        outstanding = row.total - (NOUGHT if amount is None else amount)
+    for account, document, number, issued_on, due_on, total, amount in session.execute(statement):
+        outstanding = total - amount
         debts.append(
             OpenDebt(
-                account_id=row.account_id,
-                invoice_id=row.document_id,
-                number=row.number,
-                issued_on=row.issued_on,
-                due_on=row.due_on,
-                total=row.total,
+                account_id=account,
+                invoice_id=document,
+                number=number,
+                issued_on=issued_on,
+                due_on=due_on,
+                total=total,
                 outstanding=outstanding,
-                disputed=min(in_dispute.get(row.document_id, NOUGHT), outstanding),
-                days_overdue=max((on - row.due_on).days, 0),
+                disputed=min(in_dispute.get(document, NOUGHT), outstanding),
+                days_overdue=max((on - due_on).days, 0),
             )
         )
     return debts
@@ -203,19 +217,15 @@ def aged_debt(
     disputed: DisputedAmounts = disputed_amounts,
 ) -> Sequence[AgedDebt]:
     """Return debt by age for each account that owes, by account."""
-    by_account: dict[str, list[OpenDebt]] = {}
+    by_account: dict[str, dict[str, Decimal]] = {}
+    in_dispute: dict[str, Decimal] = {}
     for debt in open_debts(session, on=on, account_id=account_id, disputed=disputed):
-        by_account.setdefault(debt.account_id, []).append(debt)
+        buckets = by_account.setdefault(debt.account_id, dict.fromkeys(BUCKETS, NOUGHT))
+        buckets[debt.bucket] += debt.outstanding
+        in_dispute[debt.account_id] = in_dispute.get(debt.account_id, NOUGHT) + debt.disputed
     return [
-        AgedDebt(
-            account_id=account,
-            by_bucket={
-                bucket: sum_pounds([one.outstanding for one in debts if one.bucket == bucket])
-                for bucket in BUCKETS
-            },
-            disputed=sum_pounds([one.disputed for one in debts]),
-        )
-        for account, debts in sorted(by_account.items())
+        AgedDebt(account_id=account, by_bucket=buckets, disputed=in_dispute[account])
+        for account, buckets in sorted(by_account.items())
     ]
 
 
@@ -238,12 +248,21 @@ def prompt_payment(
             AllocationRow.undoes.is_(None),
             AllocationRow.kind == "payment",
             AllocationRow.id.not_in(undone),
+            # The last of them is not before `first_day`, so earlier ones need not be read.
+            AllocationRow.effective_on >= first_day,
         )
         .group_by(AllocationRow.account_id, AllocationRow.invoice_id)
         .subquery()
     )
+    promptly = covered.c.paid_on - ReceivableRow.issued_on <= PROMPT_DAYS
     statement = (
-        select(ReceivableRow, covered.c.paid_on)
+        select(
+            ReceivableRow.account_id,
+            func.count(),
+            func.sum(ReceivableRow.total),
+            func.count().filter(promptly),
+            func.coalesce(func.sum(ReceivableRow.total).filter(promptly), NOUGHT),
+        )
         .join(
             covered,
             (covered.c.account_id == ReceivableRow.account_id)
@@ -254,29 +273,33 @@ def prompt_payment(
             covered.c.paid_on >= first_day,
             covered.c.paid_on < end_day,
         )
+        .group_by(ReceivableRow.account_id)
     )
     if account_id is not None:
         statement = statement.where(ReceivableRow.account_id == account_id)
-    paid: dict[str, list[tuple[Decimal, bool]]] = {}
-    for row, paid_on in session.execute(statement):
-        prompt = (paid_on - row.issued_on).days <= PROMPT_DAYS
-        paid.setdefault(row.account_id, []).append((row.total, prompt))
+    paid: dict[str, tuple[int, Decimal, int, Decimal]] = {
+        row[0]: (row[1], row[2], row[3], row[4]) for row in session.execute(statement)
+    }
     overdue: dict[str, list[Decimal]] = {}
     for debt in open_debts(session, on=end_day - timedelta(days=1), account_id=account_id):
         if debt.days_overdue:
             overdue.setdefault(debt.account_id, []).append(debt.outstanding)
-    return [
-        PromptPayment(
-            account_id=account,
-            paid_count=len(paid.get(account, [])),
-            paid_value=sum_pounds([total for total, _ in paid.get(account, [])]),
-            prompt_count=sum(prompt for _, prompt in paid.get(account, [])),
-            prompt_value=sum_pounds([total for total, prompt in paid.get(account, []) if prompt]),
-            unpaid_overdue_count=len(overdue.get(account, [])),
-            unpaid_overdue_value=sum_pounds(overdue.get(account, [])),
+    nothing = (0, NOUGHT, 0, NOUGHT)
+    found = []
+    for account in sorted(paid.keys() | overdue.keys()):
+        paid_count, paid_value, prompt_count, prompt_value = paid.get(account, nothing)
+        found.append(
+            PromptPayment(
+                account_id=account,
+                paid_count=paid_count,
+                paid_value=paid_value,
+                prompt_count=prompt_count,
+                prompt_value=prompt_value,
+                unpaid_overdue_count=len(overdue.get(account, [])),
+                unpaid_overdue_value=sum_pounds(overdue.get(account, [])),
+            )
         )
-        for account in sorted(paid.keys() | overdue.keys())
-    ]
+    return found
 
 
 def together(figures: Sequence[PromptPayment]) -> PromptPayment:

@@ -107,6 +107,8 @@ class AllocationRow(Base):
         CheckConstraint("amount <> 0 AND (amount > 0) = (undoes IS NULL)", name="negative_undoes"),
         Index("ix_allocations_account_id_invoice_id", "account_id", "invoice_id"),
         Index("ix_allocations_account_id_payment_id", "account_id", "payment_id"),
+        Index("ix_allocations_made_at", "made_at"),
+        Index("ix_allocations_effective_on", "effective_on"),
         {"info": {"citus": "distributed", "distribution_column": "account_id"}},
     )
 

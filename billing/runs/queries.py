@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 from decimal import Decimal
+from typing import Any
 
-from sqlalchemy import case, func, select
+from sqlalchemy import Select, case, func, select
 from sqlalchemy.orm import Session
 
-from billing.accounts import queries as accounts
 from billing.accounts.tables import AccountRow
 from billing.invoices import queries as invoices
 from billing.invoices.tables import InvoiceLineRow, InvoiceRow
@@ -81,71 +81,59 @@ def wanted(session: Session) -> Sequence[BillRunRow]:
     ).all()
 
 
-def review(session: Session, *, run_id: str) -> Review:
+def review(session: Session, *, run_id: str, account_id: str | None = None) -> Review:
     """Return a run with its figures, against those of the month before.
+
+    Args:
+        account_id: narrows `accounts` to one, and leaves `services` out.
 
     Raises:
         RunUnknown: there is none with this id.
     """
     row = run(session, run_id=run_id)
     month = Month.of_day(row.month)
-    last = invoices.last_months_net(session, month=month.previous)
-    sign = case((InvoiceRow.kind == "credit-note", -1), else_=1)
-    sums = {
-        account_id: figures
-        for account_id, *figures in session.execute(
-            select(
-                InvoiceRow.account_id,
-                func.sum(sign * InvoiceRow.net),
-                func.sum(sign * InvoiceRow.vat),
-                func.sum(sign * InvoiceRow.total),
-                func.sum(InvoiceRow.pool_saving),
-                func.count(),
-            )
-            .where(InvoiceRow.run_id == run_id, InvoiceRow.status != "discarded")
-            .group_by(InvoiceRow.account_id)
+    last = invoices.last_months_net(session, month=month.previous, account_id=account_id)
+    sums = _sums(session, run_id=run_id, account_id=account_id)
+    corrections = _corrections(session, run_id=run_id, account_id=account_id)
+    # Columns and not rows: a nation has thousands of accounts, and each row would be an object.
+    standings = (
+        select(
+            BillRunAccountRow.account_id,
+            OrganisationRow.ods_code,
+            AccountRow.name,
+            BillRunAccountRow.status,
+            BillRunAccountRow.reason,
+            BillRunAccountRow.checklist,
         )
-    }
-    corrections = {
-        line[0]: line[1]
-        for line in session.execute(
-            select(InvoiceRow.account_id, func.sum(sign * InvoiceLineRow.net))
-            .join(
-                InvoiceLineRow,
-                (InvoiceLineRow.account_id == InvoiceRow.account_id)
-                & (InvoiceLineRow.invoice_id == InvoiceRow.id),
-            )
-            .where(InvoiceRow.run_id == run_id, InvoiceLineRow.kind == "correction")
-            .group_by(InvoiceRow.account_id)
-        )
-    }
-    standings = {
-        item.account_id: item
-        for item in session.scalars(
-            select(BillRunAccountRow).where(BillRunAccountRow.run_id == run_id)
-        )
-    }
+        .join(AccountRow, AccountRow.id == BillRunAccountRow.account_id)
+        .join(OrganisationRow, OrganisationRow.id == AccountRow.organisation_id)
+        .where(BillRunAccountRow.run_id == run_id)
+        .order_by(OrganisationRow.ods_code)
+    )
+    if account_id is not None:
+        standings = standings.where(BillRunAccountRow.account_id == account_id)
+    nothing = (NOUGHT, NOUGHT, NOUGHT, NOUGHT, 0)
+    read = _Checks()
     figures = []
-    for payer in accounts.payers(session, account_ids=list(standings)):
-        account_id = payer.account.id
-        net, vat, total, saving, documents = sums.get(account_id, (NOUGHT,) * 4 + (0,))
+    for account, ods_code, name, status, reason, checklist in session.execute(standings):
+        net, vat, total, saving, documents = sums.get(account, nothing)
         figures.append(
             AccountFigures(
-                account_id=account_id,
-                ods_code=payer.ods_code,
-                name=payer.account.name,
-                status=standings[account_id].status,
-                reason=standings[account_id].reason,
+                account_id=account,
+                ods_code=ods_code,
+                name=name,
+                status=status,
+                reason=reason,
                 net=net,
                 vat=vat,
                 total=total,
-                corrections=corrections.get(account_id, NOUGHT),
+                corrections=corrections.get(account, NOUGHT),
                 pool_saving=saving,
-                last_net=last.get(account_id),
+                last_net=last.get(account),
                 documents=documents,
                 checked={
-                    document["document"]: tuple(Check.read(said) for said in document["checks"])
-                    for document in standings[account_id].checklist
+                    document["document"]: tuple(read(said) for said in document["checks"])
+                    for document in checklist
                 },
             )
         )
@@ -157,32 +145,91 @@ def review(session: Session, *, run_id: str) -> Review:
         approved_by=row.approved_by,
         checks=tuple(Check.read(said) for said in row.checks),
         accounts=tuple(figures),
-        services=_services(session, run_id=run_id, month=month),
+        services=_services(session, run_id=run_id, month=month) if account_id is None else (),
+    )
+
+
+class _Checks:
+    """Reads checks, and those that say the same as one object."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, str, str], Check] = {}
+
+    def __call__(self, said: dict[str, str]) -> Check:
+        key = (said["name"], said["outcome"], said["detail"])
+        if key not in self._known:
+            self._known[key] = Check.read(said)
+        return self._known[key]
+
+
+_SIGN = case((InvoiceRow.kind == "credit-note", -1), else_=1)
+
+
+def _sums(
+    session: Session, *, run_id: str, account_id: str | None
+) -> dict[str, tuple[Decimal, Decimal, Decimal, Decimal, int]]:
+    """Return net, VAT, total, pool saving and number of documents of each account."""
+    statement = (
+        select(
+            InvoiceRow.account_id,
+            func.sum(_SIGN * InvoiceRow.net),
+            func.sum(_SIGN * InvoiceRow.vat),
+            func.sum(_SIGN * InvoiceRow.total),
+            func.sum(InvoiceRow.pool_saving),
+            func.count(),
+        )
+        .where(InvoiceRow.run_id == run_id, InvoiceRow.status != "discarded")
+        .group_by(InvoiceRow.account_id)
+    )
+    if account_id is not None:
+        statement = statement.where(InvoiceRow.account_id == account_id)
+    return {
+        account: (net, vat, total, saving, documents)
+        for account, net, vat, total, saving, documents in session.execute(statement)
+    }
+
+
+def _corrections(session: Session, *, run_id: str, account_id: str | None) -> dict[str, Decimal]:
+    """Return the part of each account's net that amends earlier invoices."""
+    statement = (
+        select(InvoiceRow.account_id, func.sum(_SIGN * InvoiceLineRow.net))
+        .join(
+            InvoiceLineRow,
+            (InvoiceLineRow.account_id == InvoiceRow.account_id)
+            & (InvoiceLineRow.invoice_id == InvoiceRow.id),
+        )
+        .where(InvoiceRow.run_id == run_id, InvoiceLineRow.kind == "correction")
+        .group_by(InvoiceRow.account_id)
+    )
+    if account_id is not None:
+        statement = statement.where(InvoiceRow.account_id == account_id)
+    return {row[0]: row[1] for row in session.execute(statement)}
+
+
+def _service_sums(run_id: str) -> Select[Any]:
+    of_accounts = (
+        select(InvoiceLineRow.tariff_code, func.sum(_SIGN * InvoiceLineRow.net).label("net"))
+        .join(
+            InvoiceRow,
+            (InvoiceLineRow.account_id == InvoiceRow.account_id)
+            & (InvoiceLineRow.invoice_id == InvoiceRow.id),
+        )
+        .where(InvoiceRow.run_id == run_id, InvoiceRow.status != "discarded")
+        .group_by(InvoiceLineRow.tariff_code, InvoiceRow.account_id)
+        .subquery()
+    )
+    return select(of_accounts.c.tariff_code, func.sum(of_accounts.c.net), func.count()).group_by(
+        of_accounts.c.tariff_code
     )
 
 
 def _services(session: Session, *, run_id: str, month: Month) -> tuple[ServiceFigures, ...]:
     """Return what each service comes to in the run, against the run of the month before."""
-    sign = case((InvoiceRow.kind == "credit-note", -1), else_=1)
     before = run_of(session, month=month.previous)
     sums: dict[str, dict[str, tuple[Decimal, int]]] = {}
     for run_of_month in (run_id, before.id if before is not None else ""):
         sums[run_of_month] = {
-            code: (net, accounts_with)
-            for code, net, accounts_with in session.execute(
-                select(
-                    InvoiceLineRow.tariff_code,
-                    func.sum(sign * InvoiceLineRow.net),
-                    func.count(InvoiceRow.account_id.distinct()),
-                )
-                .join(
-                    InvoiceRow,
-                    (InvoiceLineRow.account_id == InvoiceRow.account_id)
-                    & (InvoiceLineRow.invoice_id == InvoiceRow.id),
-                )
-                .where(InvoiceRow.run_id == run_of_month, InvoiceRow.status != "discarded")
-                .group_by(InvoiceLineRow.tariff_code)
-            )
+            row[0]: (row[1], row[2]) for row in session.execute(_service_sums(run_of_month))
         }
     now, last = sums[run_id], sums.get(before.id, {}) if before is not None else {}
     names = {row.code: row.name for row in tariffs.tariffs(session)}

@@ -14,18 +14,17 @@ from billing.runs.model import Reconciled
 from metering.events import partitions
 from metering.periods import Month
 
-_SQL = text(
-    """
+_SQL = """
     WITH raw AS (
         SELECT subject_id, meter_id, sum(quantity) AS quantity,
             sum(CASE kind WHEN 1 THEN -1 ELSE 1 END) AS events
         FROM usage_events
-        WHERE period_month = :month AND occurred_at >= :start AND occurred_at < :end
+        WHERE period_month = :month AND occurred_at >= :start AND occurred_at < :end{usage}
         GROUP BY subject_id, meter_id
     ),
     daily AS (
         SELECT subject_id, meter_id, sum(quantity) AS quantity, sum(event_count) AS events
-        FROM readings WHERE used_on >= :month AND used_on < :end_day
+        FROM readings WHERE used_on >= :month AND used_on < :end_day{usage}
         GROUP BY subject_id, meter_id
     ),
     counted AS (
@@ -44,12 +43,12 @@ _SQL = text(
         FROM charges c
         JOIN accounts a ON a.id = c.account_id
         JOIN organisations o ON o.id = a.organisation_id
-        WHERE c.month = :month AND c.meter <> ''
+        WHERE c.month = :month AND c.meter <> ''{money}
         GROUP BY o.ods_code, c.meter
     ),
     parked AS (
         SELECT organisation, meter, sum(quantity) AS quantity
-        FROM parked_usage WHERE month = :month AND meter <> ''
+        FROM parked_usage WHERE month = :month AND meter <> ''{parked}
         GROUP BY organisation, meter
     ),
     invoiced AS (
@@ -61,7 +60,7 @@ _SQL = text(
         JOIN accounts a ON a.id = l.account_id
         JOIN organisations o ON o.id = a.organisation_id
         WHERE l.month = :month AND l.meter <> '' AND i.status IN ('issued', 'settled')
-            AND coalesce(i.credit_basis, '') <> 'concession'
+            AND coalesce(i.credit_basis, '') <> 'concession'{money}
         GROUP BY o.ods_code, l.meter
     ),
     keys AS (
@@ -89,8 +88,16 @@ _SQL = text(
         WHERE run.month = :month
     ) b USING (organisation)
     ORDER BY k.organisation, k.meter
-    """
-)
+"""
+
+_EVERYONE = {"usage": "", "money": "", "parked": ""}
+_SOME = {
+    "usage": " AND subject_id = ANY (:subjects)",
+    "money": " AND o.id = ANY (:subjects)",
+    "parked": " AND organisation IN"
+    " (SELECT ods_code FROM organisations WHERE id = ANY (:subjects))",
+}
+_STATEMENTS = {some: text(_SQL.format(**(_SOME if some else _EVERYONE))) for some in (True, False)}
 
 _REASONS = {
     "parked": "account-parked",
@@ -100,8 +107,13 @@ _REASONS = {
 }
 
 
-def reconcile_month(session: Session, *, month: Month) -> Sequence[Reconciled]:
+def reconcile_month(
+    session: Session, *, month: Month, organisation_ids: Sequence[int] | None = None
+) -> Sequence[Reconciled]:
     """Return conservation for every organisation and meter of a month.
+
+    Args:
+        organisation_ids: these organisations alone; None for all.
 
     Look at `differences` for what does not add up, and at `reason` for what is rated and
     not invoiced.
@@ -111,15 +123,15 @@ def reconcile_month(session: Session, *, month: Month) -> Sequence[Reconciled]:
     """
     partitions.refuse_archived(session, month=month)
     period = month.period
-    rows = session.execute(
-        _SQL,
-        {
-            "month": month.first_day,
-            "end_day": month.end_day,
-            "start": period.start,
-            "end": period.end,
-        },
-    )
+    asked: dict[str, object] = {
+        "month": month.first_day,
+        "end_day": month.end_day,
+        "start": period.start,
+        "end": period.end,
+    }
+    if organisation_ids is not None:
+        asked["subjects"] = list(organisation_ids)
+    rows = session.execute(_STATEMENTS[organisation_ids is not None], asked)
     found = []
     for row in rows:
         (organisation, meter, aggregation, events, event_count, reading_count, readings) = row[:7]
@@ -152,6 +164,15 @@ def _reason(run_status: str | None, status: str | None, *, same_money: bool) -> 
     if run_status is None or status != "issued":
         return "not-yet-invoiced"
     return "no-money-difference" if same_money else "to-be-corrected"
+
+
+def events_about(session: Session, *, month: Month) -> int:
+    """Return about how many events a month has, as PostgreSQL last counted them."""
+    found = session.scalar(
+        text("SELECT reltuples FROM pg_class WHERE oid = to_regclass(:name)"),
+        {"name": partitions.name_of(month)},
+    )
+    return max(0, int(found or 0))
 
 
 def pending_batches(session: Session) -> int:

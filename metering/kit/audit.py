@@ -94,10 +94,16 @@ def _seal(entry: AuditEntryRow) -> str:
     return hashlib.sha256(content.encode()).hexdigest()
 
 
-def verify(entries: Iterable[AuditEntryRow]) -> BrokenLink | None:
-    """Check entries in order of position; return the first broken link, None where all hold."""
-    seal = GENESIS
-    for position, entry in enumerate(entries, start=1):
+def verify(
+    entries: Iterable[AuditEntryRow], *, after: AuditEntryRow | None = None
+) -> BrokenLink | None:
+    """Check entries in order of position; return the first broken link, None where all hold.
+
+    Args:
+        after: the entry before the first of them, taken as it is; None for the whole trail.
+    """
+    seal = GENESIS if after is None else after.seal
+    for position, entry in enumerate(entries, start=1 if after is None else after.position + 1):
         if entry.position != position:
             return BrokenLink(position, f"entry {position} is missing")
         if entry.previous_seal != seal:

@@ -15,7 +15,7 @@ from datetime import datetime, time, timedelta
 from typing import Protocol
 
 from sqlalchemy import Connection, and_, cast, delete, func, or_, select, text, update
-from sqlalchemy.dialects.postgresql import JSONPATH, distinct_on
+from sqlalchemy.dialects.postgresql import JSONPATH
 from sqlalchemy.orm import Session
 
 from metering.kit.clock import Clock
@@ -238,24 +238,37 @@ def _lock(connection: Connection, function: str, job: str) -> bool:
     )
 
 
+# One look into the index for each job there is, however many runs are kept of it; a DISTINCT
+# would read them all.
+_LAST_RUNS = text(
+    """
+    WITH RECURSIVE names (job) AS (
+        SELECT min(job) FROM job_runs
+        UNION ALL SELECT (SELECT min(job) FROM job_runs WHERE job > names.job) FROM names
+        WHERE names.job IS NOT NULL
+    )
+    SELECT run.* FROM names CROSS JOIN LATERAL (
+        SELECT * FROM job_runs
+        WHERE job_runs.job = names.job AND (NOT :succeeded OR outcome = 'succeeded')
+        ORDER BY started_at DESC, id DESC LIMIT 1
+    ) AS run
+    """
+).columns(*JobRunRow.__table__.columns)
+
+
+def _last_runs(session: Session, *, succeeded: bool) -> Iterator[JobRunRow]:
+    statement = select(JobRunRow).from_statement(_LAST_RUNS)
+    yield from session.scalars(statement, {"succeeded": succeeded})
+
+
 def last_runs(session: Session) -> dict[str, JobRun]:
     """Return the latest run of each job that ever ran, by job."""
-    rows = session.scalars(
-        select(JobRunRow)
-        .ext(distinct_on(JobRunRow.job))
-        .order_by(JobRunRow.job, JobRunRow.started_at.desc(), JobRunRow.id.desc())
-    )
-    return {row.job: _job_run(row) for row in rows}
+    return {row.job: _job_run(row) for row in _last_runs(session, succeeded=False)}
 
 
 def last_successes(session: Session) -> dict[str, datetime]:
     """Return when each job last began a run that succeeded, by job."""
-    successes = session.execute(
-        select(JobRunRow.job, func.max(JobRunRow.started_at))
-        .where(JobRunRow.outcome == "succeeded")
-        .group_by(JobRunRow.job)
-    )
-    return dict(successes.all())
+    return {row.job: row.started_at for row in _last_runs(session, succeeded=True)}
 
 
 def recent_runs(session: Session, *, job: str | None = None, limit: int = 50) -> Sequence[JobRun]:

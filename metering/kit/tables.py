@@ -15,6 +15,8 @@ class AuditEntryRow(Base):
     __tablename__ = "audit_entries"
     __table_args__ = (
         Index("ix_audit_entries_object_kind_object_id", "object_kind", "object_id"),
+        Index("ix_audit_entries_principal", "principal"),
+        Index("ix_audit_entries_action", "action"),
         {"info": {"citus": "local"}},
     )
 

@@ -11,6 +11,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from decimal import Decimal
+from functools import cached_property
+from typing import NamedTuple
 
 from billing.money import NOUGHT, sum_pounds
 from billing.payments.bank.model import Remittance, StatementLine
@@ -73,34 +75,113 @@ class Suggestion:
     shares: tuple[Share, ...]
 
 
+class _Spelling(NamedTuple):
+    """An open invoice as a slip of the pen may name it.
+
+    Attributes:
+        number: capital letters and digits alone; `look` with those made equal that look alike.
+        tail: its last digits without noughts in front.
+        order: its purchase order, compact; empty where there is none.
+    """
+
+    number: str
+    look: str
+    thirds: tuple[str, ...]
+    tail: str
+    order: str
+    item: OpenInvoice
+
+
 @dataclass(frozen=True, kw_only=True)
 class Ledger:
-    """What lines are matched against."""
+    """What lines are matched against.
+
+    What is looked up for each line is put in order once: a nation has thousands of open
+    invoices and of payers, and a statement thousands of lines.
+    """
 
     invoices: Sequence[OpenInvoice]
     payers: Sequence[Payer]
     remittances: Sequence[Remittance] = field(default=())
+
+    @cached_property
+    def _by_due_day(self) -> list[OpenInvoice]:
+        return sorted(self.invoices, key=lambda item: (item.due_on, item.number))
+
+    @cached_property
+    def _by_number(self) -> dict[str, OpenInvoice]:
+        return {compact(item.number): item for item in self._by_due_day}
+
+    @cached_property
+    def _number_lengths(self) -> list[int]:
+        return sorted({len(number) for number in self._by_number})
+
+    @cached_property
+    def _spellings(self) -> list[_Spelling]:
+        return [
+            _Spelling(
+                number=number,
+                look=number.translate(_LOOKALIKES),
+                thirds=_thirds(number),
+                tail=number[-6:].lstrip("0") or "0",
+                order=compact(item.purchase_order),
+                item=item,
+            )
+            for number, item in self._by_number.items()
+        ]
+
+    @cached_property
+    def _by_account(self) -> dict[str, list[OpenInvoice]]:
+        found: dict[str, list[OpenInvoice]] = defaultdict(list)
+        for item in self._by_due_day:
+            found[item.account_id].append(item)
+        return found
+
+    @cached_property
+    def _by_amount(self) -> dict[Decimal, list[OpenInvoice]]:
+        found: dict[Decimal, list[OpenInvoice]] = defaultdict(list)
+        for item in self._by_due_day:
+            found[item.outstanding].append(item)
+        return found
+
+    @cached_property
+    def _by_bank_account(self) -> dict[str, list[Payer]]:
+        found: dict[str, list[Payer]] = defaultdict(list)
+        for payer in self.payers:
+            for known in {compact(account) for account in payer.bank_accounts}:
+                found[known].append(payer)
+        return found
+
+    @cached_property
+    def _telling(self) -> list[tuple[frozenset[str], str, Payer]]:
+        """The words of each payer's names that say whose they are, the name, and the payer."""
+        found = []
+        for payer in self.payers:
+            for name in payer.names:
+                words = _words(name) - _WORDS_OF_NAMES
+                if words:
+                    found.append((words, name, payer))
+        return found
 
 
 def suggest(line: StatementLine, against: Ledger) -> tuple[Suggestion, ...]:
     """Return what a line of money that came in may be, best first; none for money that went out."""
     if line.amount <= 0:
         return ()
-    invoices = sorted(against.invoices, key=lambda item: (item.due_on, item.number))
     found: list[Suggestion] = []
     text = f"{line.reference} {line.details}"
-    named = _named(text, invoices)
+    named = _named(text, against)
     if named:
         found.append(_for_named(line.amount, named))
-    found.extend(_for_remittances(line, invoices, against.remittances))
+    found.extend(_for_remittances(line, against))
     if not named:
-        found.extend(_for_misspelt(line.amount, text, invoices))
-    payers = _payers(line, against.payers)
+        found.extend(_for_misspelt(line.amount, text, against))
+    payers = _payers(line, against)
     for payer, score, why in payers:
-        own = [item for item in invoices if item.account_id == payer.account_id]
+        own = against._by_account.get(payer.account_id, [])
         found.extend(_for_payer(line.amount, own, payer, score, why))
     if not payers:
-        exact = [item for item in invoices if item.outstanding == line.amount]
+        exact = against._by_amount.get(line.amount, [])
         score = 40 if len(exact) == 1 else 20
         found.extend(
             Suggestion(
@@ -145,17 +226,19 @@ def compact(text: str) -> str:
     return re.sub(r"[^A-Z0-9]", "", text.upper())
 
 
-def _named(text: str, invoices: Sequence[OpenInvoice]) -> list[OpenInvoice]:
+def _named(text: str, against: Ledger) -> list[OpenInvoice]:
     """Return the invoices whose whole number stands in the text, in the order of the text."""
     said = compact(text)
-    found = []
-    for item in invoices:
-        number = compact(item.number)
-        # A longer number that begins with this one is another invoice.
-        match = re.search(re.escape(number) + r"(?![0-9])", said)
-        if match:
-            found.append((match.start(), item.number, item))
-    return [item for _, _, item in sorted(found, key=lambda place: place[:2])]
+    found: dict[str, tuple[int, str, OpenInvoice]] = {}
+    for start in range(len(said)):
+        for length in against._number_lengths:
+            number = said[start : start + length]
+            item = against._by_number.get(number)
+            # A longer number that begins with this one is another invoice.
+            if item is None or said[start + length : start + length + 1].isdigit():
+                continue
+            found.setdefault(number, (start, item.number, item))
+    return [item for _, _, item in sorted(found.values(), key=lambda place: place[:2])]
 
 
 def _for_named(amount: Decimal, named: Sequence[OpenInvoice]) -> Suggestion:
@@ -174,12 +257,12 @@ def _for_named(amount: Decimal, named: Sequence[OpenInvoice]) -> Suggestion:
     return Suggestion(score=score, why=why, shares=spread(amount, named))
 
 
-def _for_remittances(
-    line: StatementLine, invoices: Sequence[OpenInvoice], remittances: Sequence[Remittance]
-) -> Iterable[Suggestion]:
-    by_number = {compact(item.number): item for item in invoices}
+def _for_remittances(line: StatementLine, against: Ledger) -> Iterable[Suggestion]:
+    by_number = against._by_number
     said = compact(f"{line.reference} {line.details} {line.counterparty}")
-    for remittance in sorted(remittances, key=lambda one: (one.paid_on, one.payer, one.reference)):
+    for remittance in sorted(
+        against.remittances, key=lambda one: (one.paid_on, one.payer, one.reference)
+    ):
         near = abs(line.booked_on - remittance.paid_on) <= _REMITTANCE_DAYS
         if remittance.total != line.amount or not near:
             continue
@@ -201,23 +284,27 @@ def _for_remittances(
         )
 
 
-def _for_misspelt(
-    amount: Decimal, text: str, invoices: Sequence[OpenInvoice]
-) -> Iterable[Suggestion]:
+def _for_misspelt(amount: Decimal, text: str, against: Ledger) -> Iterable[Suggestion]:
     said = compact(text)
-    for item in invoices:
-        number = compact(item.number)
+    looks = said.translate(_LOOKALIKES)
+    figures = {run.lstrip("0") or "0" for run in re.findall(r"\d+", text)}
+    for number, look, thirds, tail, order, item in against._spellings:
         exact = item.outstanding == amount
-        tail = number[-6:]
-        if number.translate(_LOOKALIKES) in said.translate(_LOOKALIKES) or _almost(number, said):
+        if look in looks or (any(third in said for third in thirds) and _almost(number, said)):
             score, why = (80 if exact else 50), f"The reference almost names {item.number}"
-        elif exact and re.search(rf"(?<!\d)0*{tail.lstrip('0') or '0'}(?!\d)", text):
+        elif exact and tail in figures:
             score, why = 65, f"The reference ends as {item.number} does, and the amount is exact"
-        elif item.purchase_order and compact(item.purchase_order) in said:
+        elif order and order in said:
             score, why = (75 if exact else 45), f"The reference names the order of {item.number}"
         else:
             continue
         yield Suggestion(score=score, why=why, shares=spread(amount, [item]))
+
+
+def _thirds(number: str) -> tuple[str, ...]:
+    """Return a number in three parts: one slip of the pen leaves at least one of them whole."""
+    third = -(-len(number) // 3)
+    return tuple(number[start : start + third] for start in range(0, len(number), third))
 
 
 def _almost(number: str, said: str) -> bool:
@@ -248,26 +335,18 @@ def _one_slip(one: str, other: str) -> bool:
     )
 
 
-def _payers(line: StatementLine, payers: Sequence[Payer]) -> list[tuple[Payer, int, str]]:
+def _payers(line: StatementLine, against: Ledger) -> list[tuple[Payer, int, str]]:
     """Return the accounts that the money may be from, with a score and the reason."""
     account = compact(line.counterparty_account)
-    by_account = [
-        payer
-        for payer in payers
-        if account and account in {compact(known) for known in payer.bank_accounts}
-    ]
+    by_account = against._by_bank_account.get(account, []) if account else []
     if by_account:
         return [(payer, 70, "It has paid from this bank account before") for payer in by_account]
-    found = []
+    found: dict[str, tuple[Payer, int, str]] = {}
     said = _words(f"{line.counterparty} {line.reference}")
-    for payer in payers:
-        for name in payer.names:
-            words = _words(name)
-            telling = words - _WORDS_OF_NAMES
-            if telling and telling <= said:
-                found.append((payer, 60, f"The payer is named like {name}"))
-                break
-    return sorted(found, key=lambda one: one[0].account_id)
+    for telling, name, payer in against._telling:
+        if telling <= said:
+            found.setdefault(payer.account_id, (payer, 60, f"The payer is named like {name}"))
+    return [found[account_id] for account_id in sorted(found)]
 
 
 def _words(text: str) -> frozenset[str]:

@@ -90,7 +90,15 @@ def suggestions(of: Unmatched, *, against: Ledger) -> tuple[Suggestion, ...]:
 def matching_ledger(session: Session) -> Ledger:
     """Return what lines are matched against: open invoices, payers, recent advices."""
     rows = session.execute(
-        select(ReceivableRow, InvoiceRow.purchase_order)
+        select(
+            ReceivableRow.account_id,
+            ReceivableRow.document_id,
+            ReceivableRow.number,
+            ReceivableRow.total - ReceivableRow.allocated,
+            ReceivableRow.issued_on,
+            ReceivableRow.due_on,
+            InvoiceRow.purchase_order,
+        )
         .join(
             InvoiceRow,
             (InvoiceRow.account_id == ReceivableRow.account_id)
@@ -100,15 +108,15 @@ def matching_ledger(session: Session) -> Ledger:
     )
     invoices = [
         OpenInvoice(
-            account_id=row.account_id,
-            invoice_id=row.document_id,
-            number=row.number,
-            outstanding=row.total - row.allocated,
-            issued_on=row.issued_on,
-            due_on=row.due_on,
+            account_id=account_id,
+            invoice_id=invoice_id,
+            number=number,
+            outstanding=outstanding,
+            issued_on=issued_on,
+            due_on=due_on,
             purchase_order=order or "",
         )
-        for row, order in rows
+        for account_id, invoice_id, number, outstanding, issued_on, due_on, order in rows
     ]
     paid_from: dict[str, set[str]] = defaultdict(set)
     for account_id, bank_account in session.execute(

@@ -128,6 +128,51 @@ def test_jobs_are_told_by_age_and_outcome(database: Database, tmp_path: Path) ->
     assert values["paygo_document_faults",] == 1
 
 
+def test_a_job_that_never_succeeded_grows_old_and_is_told(
+    database: Database, tmp_path: Path
+) -> None:
+    clock = web.Clock()
+    app = web.make_app(database, tmp_path, clock)
+    with database.transaction() as session:
+        session.add_all(
+            [
+                job_run("roll-up", ago(minutes=5), "succeeded"),
+                job_run("reconcile", ago(minutes=10), "failed"),
+            ]
+        )
+    assert late(scraped(app.test_client())) == set()
+    clock.move(days=4)
+    with database.transaction() as session:
+        session.add(job_run("roll-up", clock.now, "succeeded"))
+    found = late(scraped(app.test_client()))
+    # One that fails each day, and one that was never even started.
+    assert {"reconcile", "forecast"} <= found
+    assert "roll-up" not in found
+
+
+def late(values: Values) -> set[str]:
+    """Return the jobs for which the rule `PaygoJobLate` holds, worked out from its own text."""
+    rules = yaml.safe_load((ROOT / "deploy/prometheus/paygo-rules.yaml").read_text())
+    (expression,) = (
+        rule["expr"]
+        for group in rules["groups"]
+        for rule in group["rules"]
+        if rule["alert"] == "PaygoJobLate"
+    )
+    sum_of = expression.replace(" on (job)", "")
+    assert re.fullmatch(
+        r"paygo_job_age_seconds > \(\d \* paygo_job_interval_seconds \+ \d+\)", sum_of
+    )
+    jobs = {job for name, *labels in values for job in labels if name.startswith("paygo_job_")}
+    facts = ("paygo_job_age_seconds", "paygo_job_interval_seconds")
+    return {
+        job
+        for job in jobs
+        if all((fact, job) in values for fact in facts)
+        and eval(sum_of, {}, {fact: values[fact, job] for fact in facts})
+    }
+
+
 def test_money_is_whole_pence_of_what_was_invoiced(shown: Shown) -> None:
     with shown.app.app_context():
         database = web.edge().database
