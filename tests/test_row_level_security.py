@@ -215,8 +215,8 @@ def test_no_secret_can_be_read(url: str, role: str, name: str) -> None:
 def test_rows_of_others_cannot_be_written(url: str, shown: Shown, mine: Scope) -> None:
     other = shown.account_ids[trusts.OTHER_ODS]
     insert = (
-        "INSERT INTO cost_centres (account_id, tariff_code, meter, cost_centre)"
-        " VALUES (%s, 'imaging-archive', 'studies-archived', 'X1')"
+        "INSERT INTO allocation_rules (account_id, id, dimensions, selector, starts_on, shares,"
+        " created_at) VALUES (%s, 'alr_1', '{}', '{}', '2026-04-01', '[1]', now())"
     )
     with as_role(url, mine) as narrowed:
         run(narrowed, insert, mine.settings["paygo.accounts"])
@@ -225,11 +225,10 @@ def test_rows_of_others_cannot_be_written(url: str, shown: Shown, mine: Scope) -
     with as_role(url, None) as connection:
         run(connection, insert, other)
         run(connection, mine.statements)
-        assert run(connection, "UPDATE cost_centres SET cost_centre = 'mine'").rowcount == 0
-        assert run(connection, "DELETE FROM cost_centres").rowcount == 0
+        assert run(connection, "UPDATE allocation_rules SET shares = '[2]'").rowcount == 0
         run(connection, "RESET ROLE")
-        left = run(connection, "SELECT account_id, cost_centre FROM cost_centres").fetchall()
-    assert left == [(other, "X1")]
+        left = run(connection, "SELECT account_id, shares FROM allocation_rules").fetchall()
+    assert left == [(other, [1])]
 
 
 def test_only_approved_prices_and_pools_of_ones_own_are_seen(url: str, mine: Scope) -> None:

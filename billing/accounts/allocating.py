@@ -70,9 +70,8 @@ def set_allocation(
     if meter is not None and tariff_code is None:
         faults.append("Name the service of the meter.")
     if faults:
-        raise CostAllocationInvalid(
-            " ".join(faults), errors=tuple(FieldError("/shares", "invalid", one) for one in faults)
-        )
+        detail = " ".join(faults)
+        raise CostAllocationInvalid(detail, errors=(FieldError("/shares", "invalid", detail),))
     if ends_on is not None and ends_on <= starts_on:
         raise BadDates("An allocation ends after it starts.")
     where = dict(sorted((dimensions or {}).items()))

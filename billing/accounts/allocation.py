@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from billing.accounts.model import covers
-from billing.money import plain
+from billing.money import NOUGHT, plain, to_pennies
 
 WHOLE = Decimal(100)
 
@@ -75,8 +75,9 @@ def share_faults(shares: Sequence[CostShare]) -> list[str]:
     faults = []
     if not shares or any(share.percent <= 0 for share in shares):
         faults.append("Give each cost centre a share above nought.")
-    if sum((share.percent for share in shares), Decimal(0)) != WHOLE:
-        faults.append("The shares sum to 100%.")
+    whole = sum((share.percent for share in shares), Decimal(0))
+    if shares and whole != WHOLE:
+        faults.append(f"The shares must sum to 100%; these sum to {plain(whole)}%.")
     if any(share.percent != share.percent.quantize(Decimal("0.0001")) for share in shares):
         faults.append("A share has at most four decimal places.")
     if any(not share.cost_centre.strip() or len(share.cost_centre) > 50 for share in shares) or any(
@@ -87,6 +88,16 @@ def share_faults(shares: Sequence[CostShare]) -> list[str]:
     if len(set(codes)) != len(codes):
         faults.append("Name each cost centre and subjective code once.")
     return faults
+
+
+def borne_by(rule: AllocationRule | None, cost_centre: str, amount: Decimal) -> Decimal:
+    """Return the pounds and pence of an amount that a cost centre bears under a rule."""
+    if rule is None:
+        return NOUGHT
+    percent = sum(
+        (share.percent for share in rule.shares if share.cost_centre == cost_centre), Decimal(0)
+    )
+    return to_pennies(amount * percent / WHOLE)
 
 
 def rule_for(

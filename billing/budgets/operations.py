@@ -1,27 +1,25 @@
-"""Setting budgets and cost centres, and warning once when a share is reached."""
+"""Setting budgets, and warning once when a share is reached."""
 
 from collections.abc import Collection, Iterable
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import delete, select
+from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from billing.accounts import allocating
 from billing.accounts import queries as accounts
-from billing.accounts.allocation import CostShare
 from billing.budgets import queries
 from billing.budgets.model import PERS, SHARES, Basis, BudgetInvalid, Standing, checked_shares
-from billing.budgets.tables import BudgetRow, BudgetWarningRow, CostCentreRow
+from billing.budgets.tables import BudgetRow, BudgetWarningRow
 from billing.money import to_pennies
 from billing.notifications.operations import announce
 from billing.tariffs import queries as tariffs
 from metering.kit import audit
 from metering.kit.errors import Conflict, FieldError, Invalid
 from metering.kit.ids import new_id
-from metering.periods import Month, london_day
+from metering.periods import london_day
 
 
 class BudgetExists(Conflict):
@@ -32,7 +30,7 @@ class BudgetExists(Conflict):
 
 
 class CostCentreInvalid(Invalid):
-    """A cost centre is named by 1 to 30 characters; a service's meter has one."""
+    """A budget's cost centre is named by 1 to 30 characters."""
 
     code = "cost-centre-invalid"
     title = "The cost centre is not valid"
@@ -134,111 +132,6 @@ def end_budget(
     row.ended_at = now
     session.flush()
     _note(session, "end budget", row, principal, now, {})
-
-
-def assign_cost_centre(
-    session: Session,
-    *,
-    account_id: str,
-    tariff_code: str,
-    cost_centre: str | None,
-    principal: str,
-    now: datetime,
-    meter: str = "",
-) -> None:
-    """Say which cost centre bears a service, or one meter of it.
-
-    From the month in hand the lines of its invoices carry it too.
-
-    Args:
-        cost_centre: None takes the assignment away.
-        meter: empty for all of the service that no other assignment names.
-
-    Raises:
-        AccountUnknown, TariffUnknown, CostCentreInvalid.
-    """
-    accounts.account(session, account_id=account_id)
-    tariffs.tariff(session, code=tariff_code)
-    if cost_centre is None:
-        session.execute(
-            delete(CostCentreRow).where(
-                CostCentreRow.account_id == account_id,
-                CostCentreRow.tariff_code == tariff_code,
-                CostCentreRow.meter == meter,
-            )
-        )
-    else:
-        statement = insert(CostCentreRow).values(
-            account_id=account_id,
-            tariff_code=tariff_code,
-            meter=meter,
-            cost_centre=_named(cost_centre),
-        )
-        session.execute(
-            statement.on_conflict_do_update(
-                index_elements=["account_id", "tariff_code", "meter"],
-                set_={"cost_centre": statement.excluded.cost_centre},
-            )
-        )
-    _allocate(
-        session,
-        account_id=account_id,
-        tariff_code=tariff_code,
-        meter=meter or None,
-        cost_centre=cost_centre,
-        principal=principal,
-        now=now,
-    )
-    audit.record(
-        session,
-        now=now,
-        principal=principal,
-        action="assign cost centre",
-        object_kind="account",
-        object_id=account_id,
-        facts={"tariff": tariff_code, "meter": meter, "cost_centre": cost_centre},
-    )
-
-
-def _allocate(
-    session: Session,
-    *,
-    account_id: str,
-    tariff_code: str,
-    meter: str | None,
-    cost_centre: str | None,
-    principal: str,
-    now: datetime,
-) -> None:
-    """Let invoice lines follow the assignment, from the first day of the month in hand."""
-    first_day = Month.of(now).first_day
-    if cost_centre is not None:
-        share = CostShare(
-            cost_centre=_named(cost_centre), subjective_code=None, percent=Decimal(100)
-        )
-        allocating.set_allocation(
-            session,
-            account_id=account_id,
-            tariff_code=tariff_code,
-            meter=meter,
-            shares=[share],
-            starts_on=first_day,
-            principal=principal,
-            now=now,
-        )
-        return
-    for row in accounts.allocation_rows(session, account_id=account_id):
-        if (row.tariff_code, row.meter, row.dimensions) == (tariff_code, meter, {}) and (
-            row.ends_on is None
-        ):
-            allocating.end_allocation(
-                session,
-                account_id=account_id,
-                rule_id=row.id,
-                ends_on=max(first_day, row.starts_on),
-                principal=principal,
-                now=now,
-            )
 
 
 def warn(session: Session, *, now: datetime) -> int:

@@ -1,18 +1,22 @@
 """Reads of budgets: what is set, and how it stands."""
 
-from collections.abc import Collection, Iterable, Sequence
-from datetime import date
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import date, timedelta
 from decimal import Decimal
+from typing import Any, NamedTuple
 
 from sqlalchemy import case, func, select
 from sqlalchemy.orm import Session
 
+from billing.accounts import queries as accounts
+from billing.accounts.allocation import borne_by, rule_for
 from billing.budgets.model import Part, Span, Standing, standing
-from billing.budgets.tables import BudgetRow, BudgetWarningRow, CostCentreRow
+from billing.budgets.tables import BudgetRow, BudgetWarningRow
 from billing.charges.tables import ChargeRow
 from billing.forecasts import queries as forecasts
 from billing.forecasts.model import read_parts
-from billing.money import NOUGHT
+from billing.money import NOUGHT, to_pennies
 from metering.kit.errors import NotFound
 from metering.periods import Month, financial_year_start
 
@@ -52,15 +56,6 @@ def budgets(
     return session.scalars(statement).all()
 
 
-def cost_centres(session: Session, *, account_id: str) -> Sequence[CostCentreRow]:
-    """Return which cost centre bears which service or meter."""
-    return session.scalars(
-        select(CostCentreRow)
-        .where(CostCentreRow.account_id == account_id)
-        .order_by(CostCentreRow.tariff_code, CostCentreRow.meter)
-    ).all()
-
-
 def warnings(session: Session, *, account_id: str) -> Sequence[BudgetWarningRow]:
     """Return the warnings given to an account, latest first."""
     return session.scalars(
@@ -85,9 +80,9 @@ def all_standings(
         return []
     month = Month.of_day(today)
     parts = _parts(session, month, ids)
-    centres: dict[str, list[CostCentreRow]] = {}
-    for centre in session.scalars(select(CostCentreRow).where(CostCentreRow.account_id.in_(ids))):
-        centres.setdefault(centre.account_id, []).append(centre)
+    borne = _Borne(
+        session, month, {row.account_id for row in rows if row.cost_centre is not None}, parts
+    )
     found = []
     for row in rows:
         span = Span(per=row.per, month=month)
@@ -95,8 +90,7 @@ def all_standings(
         if row.tariff_code is not None:
             mine = [part for part in mine if part.service == row.tariff_code]
         elif row.cost_centre is not None:
-            borne = centres.get(row.account_id, [])
-            mine = [part for part in mine if bearer(part, borne) == row.cost_centre]
+            mine = borne.parts(row.account_id, row.cost_centre)
         if row.per == "month":
             mine = [
                 Part(
@@ -124,10 +118,91 @@ def all_standings(
     return found
 
 
-def bearer(part: Part, centres: Iterable[CostCentreRow]) -> str | None:
-    """Return the cost centre that bears a part: the meter's, else the service's, else none."""
-    by_meter = {row.meter: row.cost_centre for row in centres if row.tariff_code == part.service}
-    return by_meter.get(part.meter, by_meter.get(""))
+class _Borne:
+    """What cost centres bear of charges and forecasts, by the accounts' own dated rules."""
+
+    def __init__(
+        self, session: Session, month: Month, ids: set[str], parts: Mapping[str, list[Part]]
+    ) -> None:
+        self._month = month
+        self._parts = parts
+        self._rules = {
+            account_id: accounts.allocation_rules(session, account_id=account_id)
+            for account_id in ids
+        }
+        self._charges: dict[str, list[_Charged]] = {}
+        for row in _charged(session, month, ids) if ids else ():
+            self._charges.setdefault(row.account_id, []).append(row)
+
+    def parts(self, account_id: str, cost_centre: str) -> list[Part]:
+        """Return the part of an account's charges and forecast that a cost centre bears.
+
+        A charge follows the rule of its last day, as the invoice's line will. The forecast of
+        a service's meter is borne as what is charged of it this month; before anything is, as
+        the rule of the month's last day says for all of it.
+        """
+        rules = self._rules[account_id]
+        sums: dict[tuple[str, str], tuple[Decimal, Decimal]] = {}
+        for row in self._charges.get(account_id, ()):
+            rule = rule_for(
+                rules,
+                tariff_code=row.tariff_code,
+                meter=row.meter,
+                dimensions=row.dimensions,
+                day=row.end_on - timedelta(days=1),
+            )
+            amount = borne_by(rule, cost_centre, row.amount)
+            before, to_date = sums.get((row.tariff_code, row.meter), (NOUGHT, NOUGHT))
+            if row.month == self._month.first_day:
+                to_date += amount
+            else:
+                before += amount
+            sums[row.tariff_code, row.meter] = (before, to_date)
+        found = []
+        for part in self._parts.get(account_id, ()):
+            before, to_date = sums.get((part.service, part.meter), (NOUGHT, NOUGHT))
+            if part.to_date:
+                expected = to_pennies(part.expected * to_date / part.to_date)
+            else:
+                rule = rule_for(
+                    rules,
+                    tariff_code=part.service,
+                    meter=part.meter,
+                    dimensions={},
+                    day=self._month.end_day - timedelta(days=1),
+                )
+                expected = borne_by(rule, cost_centre, part.expected)
+            found.append(replace(part, before=before, to_date=to_date, expected=expected))
+        return found
+
+
+class _Charged(NamedTuple):
+    account_id: str
+    tariff_code: str
+    meter: str
+    dimensions: dict[str, Any]
+    month: date
+    end_on: date
+    amount: Decimal
+
+
+def _charged(session: Session, month: Month, ids: set[str]) -> Iterator[_Charged]:
+    rows = session.execute(
+        select(
+            ChargeRow.account_id,
+            ChargeRow.tariff_code,
+            ChargeRow.meter,
+            ChargeRow.dimensions,
+            ChargeRow.month,
+            ChargeRow.end_on,
+            ChargeRow.amount,
+        ).where(
+            ChargeRow.account_id.in_(ids),
+            ChargeRow.month >= financial_year_start(month.financial_year).first_day,
+            ChargeRow.month <= month.first_day,
+        )
+    )
+    return (_Charged(*row) for row in rows)
 
 
 def _parts(session: Session, month: Month, ids: set[str]) -> dict[str, list[Part]]:

@@ -18,22 +18,6 @@ from sqlalchemy.orm import Mapped, mapped_column
 from metering.kit.columns import Base, Pounds
 
 
-class CostCentreRow(Base):
-    """Which of an account's cost centres bears a service, or one meter of it (`meter` empty:
-    all the others)."""
-
-    __tablename__ = "cost_centres"
-    __table_args__ = (
-        PrimaryKeyConstraint("account_id", "tariff_code", "meter"),
-        {"info": {"citus": "distributed", "distribution_column": "account_id"}},
-    )
-
-    account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"))
-    tariff_code: Mapped[str] = mapped_column(ForeignKey("tariffs.code"))
-    meter: Mapped[str]
-    cost_centre: Mapped[str]
-
-
 class BudgetRow(Base):
     """Pounds without VAT that an account means to spend in a month or a financial year.
 

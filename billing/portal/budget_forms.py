@@ -1,4 +1,4 @@
-"""Shapes of the forms about budgets and cost centres."""
+"""Shapes of the forms about budgets."""
 
 import re
 from decimal import Decimal
@@ -64,12 +64,3 @@ class NewBudgetForm(BudgetForm):
         error_messages={"required": "Choose a month or a financial year."},
     )
     scope = fields.String(load_default="")
-
-
-class CostCentreForm(Schema):
-    """Which cost centre bears a service or meter; none takes the assignment away."""
-
-    what = fields.String(
-        required=True, error_messages={"required": "Choose a service or what is counted."}
-    )
-    cost_centre = fields.String(load_default="")

@@ -1,11 +1,10 @@
 """What the pages of budgets and cost centres show."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import quote
 
 from billing.budgets.model import Standing
-from billing.budgets.tables import CostCentreRow
 from billing.forms import Form
 from billing.listing import Cell, Column, Listing
 from billing.money import show_pounds
@@ -39,17 +38,6 @@ class BudgetPage:
     form: Form
     scopes: tuple[tuple[str, str], ...]
     budget_id: str
-    budgets_path: str
-
-
-@dataclass(frozen=True)
-class CostCentresPage:
-    """The form that says which cost centre bears what."""
-
-    account: OpenAccount
-    form: Form
-    choices: tuple[tuple[str, str], ...]
-    centres: Listing
     budgets_path: str
 
 
@@ -99,37 +87,14 @@ def budgets_listing(
     )
 
 
-def centres_listing(
-    rows: Sequence[CostCentreRow], *, names: Mapping[str, str], meters: Mapping[str, str]
-) -> Listing:
-    """Return which cost centre bears what."""
-    return Listing(
-        caption="Cost centres",
-        caption_hidden=True,
-        columns=(Column("Service"), Column("What was counted"), Column("Cost centre")),
-        rows=tuple(
-            (
-                Cell(names.get(row.tariff_code, row.tariff_code)),
-                Cell(meters.get(row.meter, row.meter) if row.meter else "Everything else"),
-                Cell(row.cost_centre),
-            )
-            for row in rows
-        ),
-        empty="No cost centre is assigned. Assign one to set a budget for it.",
-    )
-
-
 def scopes(
-    names: Mapping[str, str], own: Sequence[str], rows: Sequence[CostCentreRow]
+    names: Mapping[str, str], own: Sequence[str], centres: Iterable[str]
 ) -> tuple[tuple[str, str], ...]:
     """Return what a new budget can be for."""
     return (
         ("", "Everything"),
         *((f"service:{code}", names.get(code, code)) for code in own),
-        *(
-            (f"centre:{name}", f"Cost centre {name}")
-            for name in sorted({row.cost_centre for row in rows})
-        ),
+        *((f"centre:{name}", f"Cost centre {name}") for name in sorted(set(centres))),
     )
 
 

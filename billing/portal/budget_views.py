@@ -1,29 +1,28 @@
-"""Budgets and cost centres: how they stand, and the forms to set them."""
+"""Budgets: how they stand, and the forms to set them."""
 
 from flask import Response, flash, render_template, request, url_for
-from sqlalchemy.orm import Session
 
 from billing.access.guards import current_principal, permitted
 from billing.access.model import Permission
+from billing.accounts import queries as accounts
 from billing.budgets import operations
 from billing.budgets import queries as budget_queries
 from billing.budgets.model import SHARES, BudgetInvalid
 from billing.forms import Form, read_form
-from billing.listing import Listing
 from billing.money import show_pounds
-from billing.portal.account import OpenAccount, changing, opened
+from billing.portal.account import changing, opened
 from billing.portal.blueprint import blueprint
-from billing.portal.budget_forms import BudgetForm, CostCentreForm, NewBudgetForm
+from billing.portal.budget_forms import BudgetForm, NewBudgetForm
 from billing.portal.budget_pages import (
     BudgetPage,
     BudgetsPage,
-    CostCentresPage,
     budgets_listing,
-    centres_listing,
     orders_listing,
     scopes,
 )
 from billing.portal.budget_queries import borne, order_use, tariff_names
+from billing.portal.cost_centre_pages import centres_of, rules_listing
+from billing.portal.cost_centre_queries import account_rules
 from billing.web import go
 from metering.kit.guards import guarded
 from metering.kit.web import edge
@@ -38,9 +37,8 @@ def budgets(code: str) -> str:
     """Show how the account's budgets stand and which cost centre bears what."""
     with opened(code) as (session, account):
         names = tariff_names(session)
-        found = budget_queries.standings(
-            session, today=london_day(edge().clock()), account_id=account.id
-        )
+        today = london_day(edge().clock())
+        found = budget_queries.standings(session, today=today, account_id=account.id)
         page = BudgetsPage(
             account=account,
             budgets=budgets_listing(
@@ -51,7 +49,9 @@ def budgets(code: str) -> str:
                 editable=account.may_change,
             ),
             sentences=tuple(each.words for each in found),
-            centres=_centres(session, account, names),
+            centres=rules_listing(
+                account_rules(session, account_id=account.id), root=None, today=today
+            ),
             orders=orders_listing(order_use(session, account_id=account.id)),
             new_href=url_for("portal.new_budget", code=code),
             centres_href=url_for("portal.cost_centres", code=code),
@@ -150,72 +150,16 @@ def end_budget(code: str, budget_id: str) -> Response:
     return go(url_for("portal.budgets", code=code))
 
 
-@blueprint.get("/<code>/cost-centres")
-@guarded(CHANGE)
-def cost_centres(code: str) -> str:
-    """Show the form that assigns cost centres."""
-    return _centres_page(code, Form())
-
-
-@blueprint.post("/<code>/cost-centres")
-@guarded(CHANGE)
-def assign_cost_centre(code: str) -> Response | tuple[str, int]:
-    """Say which cost centre bears a service or one meter of it."""
-    form, sent = read_form(CostCentreForm(), request.form)
-    if sent is not None:
-        tariff_code, _, meter = sent["what"].partition(":")
-        try:
-            with changing(code) as (session, account):
-                operations.assign_cost_centre(
-                    session,
-                    account_id=account.id,
-                    tariff_code=tariff_code,
-                    meter=meter,
-                    cost_centre=sent["cost_centre"] or None,
-                    principal=current_principal().id,
-                    now=edge().clock(),
-                )
-        except operations.CostCentreInvalid as refusal:
-            form = form.with_refusal(refusal)
-        else:
-            flash("The cost centre is saved.", "success")
-            return go(url_for("portal.cost_centres", code=code))
-    return _centres_page(code, form), 422
-
-
-def _centres(session: Session, account: OpenAccount, names: dict[str, str]) -> Listing:
-    meters = {meter: name for _, _, meter, name in borne(session, account_id=account.id)}
-    rows = budget_queries.cost_centres(session, account_id=account.id)
-    return centres_listing(rows, names=names, meters=meters)
-
-
 def _budget_page(code: str, form: Form, *, budget_id: str = "") -> str:
     with opened(code) as (session, account):
-        rows = budget_queries.cost_centres(session, account_id=account.id)
+        centres = centres_of(accounts.allocation_rules(session, account_id=account.id))
         own = {tariff: name for tariff, name, _, _ in borne(session, account_id=account.id)}
         page = BudgetPage(
             account=account,
             title="Change a budget" if budget_id else "Set a budget",
             form=form,
-            scopes=scopes(own, tuple(own), rows),
+            scopes=scopes(own, tuple(own), centres),
             budget_id=budget_id,
             budgets_path=url_for("portal.budgets", code=code),
         )
     return render_template("portal/budget.html", page=page, form=form)
-
-
-def _centres_page(code: str, form: Form) -> str:
-    with opened(code) as (session, account):
-        found = borne(session, account_id=account.id)
-        names = {tariff: name for tariff, name, _, _ in found}
-        page = CostCentresPage(
-            account=account,
-            form=form,
-            choices=(
-                *((f"{tariff}:", name) for tariff, name in names.items()),
-                *((f"{tariff}:{meter}", f"{name}: {what}") for tariff, name, meter, what in found),
-            ),
-            centres=_centres(session, account, names),
-            budgets_path=url_for("portal.budgets", code=code),
-        )
-    return render_template("portal/cost_centres.html", page=page, form=form)

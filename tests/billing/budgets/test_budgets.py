@@ -2,13 +2,14 @@
 
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from sqlalchemy import event, select
 from sqlalchemy.orm import Session
 
-from billing.accounts import queries as accounts
-from billing.accounts.allocation import rule_for
+from billing.accounts.allocating import set_allocation
+from billing.accounts.allocation import CostShare
 from billing.accounts.tables import AccountRow
 from billing.budgets import operations, queries
 from billing.budgets.model import BudgetInvalid
@@ -99,66 +100,48 @@ def test_a_financial_year_counts_earlier_months_and_those_to_come(
     assert (str(found.spent), str(found.forecast)) == ("225.00", "1655.00")
 
 
-def test_a_cost_centre_bears_what_is_assigned_to_it(session: Session, trust: AccountRow) -> None:
-    budget(session, trust, "100.00", cost_centre="RAD 1")
-    (found,) = queries.standings(session, today=TODAY, account_id=trust.id)
-    assert str(found.spent) == "0.00"
-    for meter, centre in (("", "RAD 1"), ("studies-archived", "RAD 2")):
-        operations.assign_cost_centre(
-            session,
-            account_id=trust.id,
-            tariff_code="imaging-archive",
-            meter=meter,
-            cost_centre=centre,
-            principal="usr_editor",
-            now=NOW,
-        )
-    (found,) = queries.standings(session, today=TODAY, account_id=trust.id)
-    assert str(found.spent) == "0.00"
-    operations.assign_cost_centre(
+def allocate(session: Session, trust: AccountRow, *shares: tuple[str, str], **facts: Any) -> None:
+    set_allocation(
         session,
         account_id=trust.id,
         tariff_code="imaging-archive",
-        meter="studies-archived",
-        cost_centre=None,
+        shares=[
+            CostShare(cost_centre=centre, subjective_code=None, percent=Decimal(percent))
+            for centre, percent in shares
+        ],
         principal="usr_editor",
         now=NOW,
+        **{"starts_on": date(2026, 4, 1)} | facts,
     )
+
+
+def test_a_cost_centre_bears_its_share_of_what_is_allocated(
+    session: Session, trust: AccountRow
+) -> None:
+    def spent() -> str:
+        (found,) = queries.standings(session, today=TODAY, account_id=trust.id)
+        assert found.scope == "RAD 1"
+        return f"{found.spent} {found.forecast}"
+
+    budget(session, trust, "100.00", cost_centre="RAD 1")
+    assert spent() == "0.00 0.00"
+    allocate(session, trust, ("RAD 1", "100"))
+    whole = spent()
+    assert whole.startswith("70.00 ")
+    allocate(session, trust, ("RAD 1", "30"), ("RAD 2", "70"), meter="studies-archived")
+    # 30% of June's 70.00, and of what is expected.
+    assert spent() == f"21.00 {Decimal(whole.split()[1]) * 30 / 100:.2f}"
+    allocate(session, trust, ("RAD 2", "100"), meter="studies-archived", starts_on=date(2026, 6, 1))
+    assert spent() == "0.00 0.00"
+
+
+def test_a_years_budget_follows_the_rule_of_each_month(session: Session, trust: AccountRow) -> None:
+    budget(session, trust, "2000.00", per="financial-year", cost_centre="RAD 1")
+    allocate(session, trust, ("RAD 1", "50"), ("RAD 2", "50"))
+    allocate(session, trust, ("RAD 1", "100"), starts_on=date(2026, 6, 1))
     (found,) = queries.standings(session, today=TODAY, account_id=trust.id)
-    assert (str(found.spent), found.scope) == ("70.00", "RAD 1")
-
-
-def test_invoice_lines_follow_the_assignment(session: Session, trust: AccountRow) -> None:
-    def bearer() -> str | None:
-        rule = rule_for(
-            accounts.allocation_rules(session, account_id=trust.id),
-            tariff_code="imaging-archive",
-            meter="studies-archived",
-            dimensions={},
-            day=date(2026, 6, 30),
-        )
-        return None if rule is None else rule.shares[0].cost_centre
-
-    found = []
-    for meter, centre in (
-        ("", "RAD 1"),
-        ("studies-archived", "RAD 2"),
-        ("studies-archived", "RAD 3"),
-        ("studies-archived", None),
-        ("", None),
-        ("", "RAD 4"),
-    ):
-        operations.assign_cost_centre(
-            session,
-            account_id=trust.id,
-            tariff_code="imaging-archive",
-            meter=meter,
-            cost_centre=centre,
-            principal="usr_editor",
-            now=NOW,
-        )
-        found.append(bearer())
-    assert found == ["RAD 1", "RAD 2", "RAD 3", "RAD 1", None, "RAD 4"]
+    # Half of May's 155.00, and all of June's 70.00.
+    assert str(found.spent) == "147.50"
 
 
 def test_budgets_that_cannot_be(session: Session, trust: AccountRow) -> None:

@@ -86,20 +86,6 @@ def test_there_is_one_budget_for_one_thing(trust: Trust) -> None:
     assert "There is a budget for that already" in again.text
 
 
-def test_an_editor_assigns_a_cost_centre_and_takes_it_back(trust: Trust) -> None:
-    page = "/portal/RRK/cost-centres"
-    typed = {"what": "imaging-archive:", "cost_centre": "A10234"}
-    assert web.send(trust.editor, page, typed, page=page).location == page
-    assert "A10234" in trust.editor.get(BUDGETS).text
-    assert "Cost centre A10234" in trust.editor.get(f"{BUDGETS}/new").text
-    too_long = web.send(trust.editor, page, typed | {"cost_centre": "A" * 31}, page=page)
-    assert too_long.status_code == 422
-    assert "A" * 31 in too_long.text
-    web.send(trust.editor, page, {"what": "imaging-archive:studies-archived"}, page=page)
-    web.send(trust.editor, page, {"what": "imaging-archive:"}, page=page)
-    assert "No cost centre is assigned." in trust.editor.get(BUDGETS).text
-
-
 @pytest.mark.parametrize("role", [Role.FINANCE_VIEWER, Role.AUDITOR, Role.APPROVER])
 def test_who_may_only_look_sees_budgets_and_no_form(shown: Shown, role: Role) -> None:
     account_id = shown.account_ids[ODS] if role is Role.FINANCE_VIEWER else None
