@@ -9,12 +9,13 @@ from billing.console.forms import FormPage, Input
 from billing.console.lists import Field, Sheet
 from billing.console.money_pages import may_prepare, typed_amount
 from billing.console.money_queries import Payers
+from billing.console.money_views_prepaid import drawn_words
 from billing.console.money_views_refunds import refunds_sheet
 from billing.console.people import Names, names_of
 from billing.forms import Form, read_text
 from billing.listing import Cell, Column, Listing
 from billing.money import show_pounds
-from billing.payments import operations
+from billing.payments import operations, prepaid
 from billing.payments.bank import operations as bank
 from billing.payments.bank.queries import line_of_payment
 from billing.payments.funds import left_of
@@ -191,6 +192,14 @@ def _payment_page(account_id: str, payment_id: str, form: Form) -> str:
         numbers = queries.numbers(session, document_ids=[each.invoice_id for each in rows])
         names = names_of(session, principals=[row.made_by, *(each.made_by for each in rows)])
         line_id = line_of_payment(session, payment_id=payment_id)
+        held = next(
+            (
+                each
+                for each in prepaid.standings(session, account_id=account_id)
+                if each.payment_id == payment_id
+            ),
+            None,
+        )
     state, left = standing(row), left_of(row)
     payer = payers[account_id]
     return render_template(
@@ -199,6 +208,7 @@ def _payment_page(account_id: str, payment_id: str, form: Form) -> str:
         state=state,
         payer=payer,
         left=left,
+        held=held is not None,
         line_id=line_id,
         facts=(
             ("Account", payer.label),
@@ -209,6 +219,7 @@ def _payment_page(account_id: str, payment_id: str, form: Form) -> str:
             ("Set against invoices", show_pounds(row.allocated)),
             ("Refunded", show_pounds(row.refunded)),
             ("Left on the account", show_pounds(left)),
+            *((("Prepaid credit", drawn_words(held)),) if held is not None else ()),
             ("Recorded", f"{show_moment(row.made_at).striptags()} by {names.of(row.made_by)}"),
         ),
         allocations=allocations_listing(rows, numbers=numbers, names=names, undo=may_prepare()),

@@ -160,7 +160,6 @@ def edit_terms(version_id: str) -> Answer:
                 options=[(one, one.replace("-", " ").capitalize()) for one in VAT_TREATMENTS],
             ),
             Input("vat_reason", "Why no VAT is charged", hint="The provision, as printed"),
-            Input("vat_reason", "Why no VAT is charged", hint="The provision, as printed"),
             Input(
                 "cos_heading", "Contracted-out-services heading", width="5", hint="May be left out"
             ),
