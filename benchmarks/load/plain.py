@@ -1,15 +1,16 @@
 """The plain application that ingest is measured against: Flask, marshmallow, an ORM.
 
-It is what one writes first: a schema for the body, a mapped class with a unique
-constraint, one query for what is there already, `add_all`, commit.
+It is what one writes first: a key looked up in its table, a schema for the body, a mapped
+class with a unique constraint, one query for what is there already, `add_all`, commit.
 """
 
+import hashlib
 from datetime import datetime
 from decimal import Decimal
 
 from flask import Flask, request
 from marshmallow import EXCLUDE, Schema, fields
-from sqlalchemy import create_engine, select
+from sqlalchemy import Engine, create_engine, select
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 from sqlalchemy.types import DateTime, Numeric
@@ -21,7 +22,13 @@ class PlainBase(DeclarativeBase):
     """Its own tables, apart from the product's."""
 
 
-metadata = PlainBase.metadata
+class PlainKey(PlainBase):
+    """A key, by its digest, and the source that it belongs to."""
+
+    __tablename__ = "plain_keys"
+
+    digest: Mapped[str] = mapped_column(primary_key=True)
+    source: Mapped[str]
 
 
 class PlainEvent(PlainBase):
@@ -60,6 +67,14 @@ class EventSchema(Schema):
     data = fields.Nested(MeasuredSchema, required=True)
 
 
+def prepare(engine: Engine, *, key: str, source: str) -> None:
+    """Make the tables and let a key in."""
+    PlainBase.metadata.create_all(engine)
+    with Session(engine) as session:
+        session.add(PlainKey(digest=_digest(key), source=source))
+        session.commit()
+
+
 def create_app(url: str) -> Flask:
     """Return the application."""
     app = Flask("plain")
@@ -67,12 +82,19 @@ def create_app(url: str) -> Flask:
     schema = EventSchema(many=True)
 
     @app.post("/api/v1/events")
-    def post_events() -> dict[str, int]:
+    def post_events() -> tuple[dict[str, int | str], int]:
         sent = schema.load(request.get_json(force=True))
+        bearer = request.headers.get("Authorization", "").removeprefix("Bearer ")
         with Session(engine) as session:
+            key = session.get(PlainKey, _digest(bearer))
+            if key is None or any(event["source"] != key.source for event in sent):
+                return {"error": "This key may not post that."}, 401
             known = set(
                 session.scalars(
-                    select(PlainEvent.id).where(PlainEvent.id.in_([event["id"] for event in sent]))
+                    select(PlainEvent.id).where(
+                        PlainEvent.source == key.source,
+                        PlainEvent.id.in_([event["id"] for event in sent]),
+                    )
                 )
             )
             new = [event for event in sent if event["id"] not in known]
@@ -89,6 +111,10 @@ def create_app(url: str) -> Flask:
                 for event in new
             )
             session.commit()
-        return {"accepted": len(new)}
+        return {"accepted": len(new), "duplicate": len(sent) - len(new)}, 200
 
     return app
+
+
+def _digest(key: str) -> str:
+    return hashlib.sha256(key.encode()).hexdigest()

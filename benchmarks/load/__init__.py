@@ -1,0 +1,1 @@
+"""What the ingest benchmark is made of: material, servers, clients, and what they cost."""
