@@ -2,7 +2,7 @@
 
 import statistics
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
@@ -82,20 +82,10 @@ class Bench:
         row = self.connection.execute("SELECT pg_backend_pid()").fetchone()
         assert row is not None
         self._postmaster = _parent(row[0])
-        self._clients: dict[tuple[str, int], Clients] = {}
 
     def close(self) -> None:
         """Close all connections."""
-        for clients in self._clients.values():
-            clients.close()
         self.connection.close()
-
-    def clients(self, way: str, count: int) -> Clients:
-        """Return open connections to an application."""
-        found = self._clients.get((way, count))
-        if found is None:
-            found = self._clients[way, count] = Clients(PORTS[way], count=count)
-        return found
 
     def round(self, way: str, plan: Plan, found: Found) -> None:
         """Measure one round of one way; what it sends is made before the clock starts."""
@@ -112,10 +102,12 @@ class Bench:
             requests = [
                 request(body, key=self._key) for body in self.made.bodies(count, size=plan.size)
             ]
-            clients = self.clients(way, plan.clients)
+            # New ones for each round: the server closes what was idle during another's.
+            clients = Clients(PORTS[way], count=plan.clients)
 
             def work() -> Answered:
-                return clients.post(requests)
+                with closing(clients):
+                    return clients.post(requests)
 
         server = self._pids.get(way)
         before = self._spent(server)

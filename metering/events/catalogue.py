@@ -94,6 +94,7 @@ class EventType:
         measured: every field of `data` that some meter measures; the rest is dimensions.
         measured_numbers: each of `measured`, and whether some meter needs a number there.
         names: every dimension that some meter knows.
+        only_number: the measured field where there is one and it is a number, as is usual.
         shapes: what was worked out already, by the dimensions as they were sent.
     """
 
@@ -101,6 +102,7 @@ class EventType:
     measured: tuple[str, ...]
     measured_numbers: tuple[tuple[str, bool], ...]
     names: frozenset[str]
+    only_number: str | None = None
     shapes: dict[tuple[tuple[str, str], ...], Shape] = field(default_factory=dict)
 
 
@@ -187,7 +189,11 @@ def event_type(meters: tuple[tuple[int, Meter], ...]) -> EventType:
     numbers = frozenset(meter.quantity_field for _, meter in meters if meter.aggregation != UNIQUE)
     names = frozenset(name for _, meter in meters for name in meter.dimensions)
     return EventType(
-        meters, measured, tuple((name, name in numbers) for name in measured), names - set(measured)
+        meters,
+        measured,
+        tuple((name, name in numbers) for name in measured),
+        names - set(measured),
+        measured[0] if len(measured) == 1 and numbers.issuperset(measured) else None,
     )
 
 

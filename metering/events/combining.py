@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from sqlalchemy.exc import DBAPIError
 
-from metering.events.judging import Lot
+from metering.events.lots import Lot
 from metering.kit.db import is_transient
 
 EVENTS_TOGETHER_MAX = 2_000

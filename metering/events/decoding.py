@@ -14,6 +14,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
+from itertools import chain
+from operator import attrgetter
 from typing import Any, NoReturn
 from urllib.parse import unquote
 
@@ -202,6 +204,7 @@ def _fast_one(body: bytes) -> Sequence[Envelope] | None:
     return (event,) if _names_once(body, (event,)) else None
 
 
+_data_of = attrgetter("data")
 _OPTIONAL = ("datacontenttype", "dataschema", "replaces", "withdraws", "traceparent", "tracestate")
 
 
@@ -215,9 +218,11 @@ def _names_once(body: bytes, events: Sequence[Envelope]) -> bool:
     colon. When the counts agree nothing was lost; in any other case the answer is no,
     and the slow reader looks.
     """
-    names = sum([len(event.data) for event in events]) + 7 * len(events)
+    members = list(map(_data_of, events))
+    names = sum(map(len, members)) + 7 * len(events)
     if b"\\" not in body:
-        texts = sum([type(value) is str for event in events for value in event.data.values()])
+        values = chain.from_iterable(map(dict.values, members))
+        texts = list(map(type, values)).count(str)
         found, read = body.count(b'"'), 2 * (names + texts + 6 * len(events))
         each = 4
     elif any(spaced in body for spaced in _SPACED_COLONS):

@@ -7,21 +7,34 @@ process remembers (catalogue, partitions) and the queue for group commit.
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
+from sqlalchemy.exc import DBAPIError
+
 from metering.events.catalogue import Catalogue, CatalogueMemory
 from metering.events.combining import Combiner
 from metering.events.decoding import Decoded
-from metering.events.judging import Lot, Window, judge
+from metering.events.judging import judge
+from metering.events.lots import Lot
 from metering.events.model import Receipt
 from metering.events.partitions import PartitionMemory
-from metering.events.store import CatalogueMoved, store, store_bulk
+from metering.events.rules import Window
+from metering.events.store import (
+    COPIED_MIN,
+    CatalogueMoved,
+    came_between,
+    store,
+    store_by_copy,
+)
 from metering.kit.auth import Key
 from metering.kit.clock import Clock
-from metering.kit.db import Database
+from metering.kit.db import Database, Direct
 from metering.kit.errors import Unavailable
 from metering.sources.model import EVENTS_WRITE, SourcePrincipal
 from metering.sources.operations import LAST_USED_GRAIN, ScopeMissing, note_use
 
 _ATTEMPTS = 8
+
+LARGE_AT_ONCE = 3
+"""Requests that have a transaction of their own at a time; more would only take turns."""
 
 
 class CatalogueBusy(Unavailable):
@@ -47,7 +60,8 @@ class Ingest:
         self._correction_months = correction_months
         self._noted: dict[str, datetime] = {}
         self._partitions = PartitionMemory(database)
-        self._direct = database.direct()
+        self._shared = database.direct()
+        self._own = database.direct(connections=LARGE_AT_ONCE)
         self._combiner = Combiner(self._store_all, store_large=self._store_large)
 
     def accept(self, decoded: Decoded, *, key: Key | None, now: datetime) -> Receipt:
@@ -108,9 +122,28 @@ class Ingest:
         return lot
 
     def _store_all(self, lots: Sequence[Lot]) -> None:
-        self._direct.retrying(
-            lambda connection: store(connection, lots, now=self._clock()), pipelined=True
-        )
+        self._store(self._shared, lots)
 
     def _store_large(self, lots: Sequence[Lot]) -> None:
-        self._database.retrying(lambda session: store_bulk(session, lots, now=self._clock()))
+        self._store(self._own, lots)
+
+    def _store(self, direct: Direct, lots: Sequence[Lot]) -> None:
+        """Store lots in a transaction; carefully where another poster's same key came between."""
+        copied = len(lots) == 1 and len(lots[0].keys) >= COPIED_MIN
+        try:
+            if copied:
+                direct.retrying(
+                    lambda connection: store_by_copy(connection, lots[0], now=self._clock()),
+                    pipelined=False,
+                )
+            else:
+                direct.retrying(
+                    lambda connection: store(connection, lots, now=self._clock()), pipelined=True
+                )
+        except DBAPIError as error:
+            if not came_between(error):
+                raise
+            direct.retrying(
+                lambda connection: store(connection, lots, now=self._clock(), carefully=True),
+                pipelined=True,
+            )

@@ -104,8 +104,11 @@ def key_of(event_id: str) -> tuple[bytes, str | None]:
     return hashed_uuid(event_id.encode()), event_id
 
 
-def keys_of(ids: Sequence[str]) -> list[tuple[bytes, str | None]]:
-    """Return `key_of` each, all at once where all are canonical UUIDs, as they mostly are."""
+def keys_of(ids: Sequence[str]) -> tuple[list[bytes], list[str | None] | None]:
+    """Return what `key_of` says of each: the keys, and the texts where there is one.
+
+    All at once where all are canonical UUIDs, as they mostly are.
+    """
     if set(map(len, ids)) == {36}:
         count, joined = len(ids), "".join(ids)
         dashes = "-" * count
@@ -116,8 +119,9 @@ def keys_of(ids: Sequence[str]) -> list[tuple[bytes, str | None]]:
             except ValueError:
                 keys = b""
             if len(keys) == 16 * count and keys.hex() == digits:
-                return [(keys[at : at + 16], None) for at in range(0, 16 * count, 16)]
-    return [key_of(event_id) for event_id in ids]
+                return [keys[at : at + 16] for at in range(0, 16 * count, 16)], None
+    pairs = [key_of(event_id) for event_id in ids]
+    return [key for key, _ in pairs], [text for _, text in pairs]
 
 
 def hashed_uuid(content: bytes) -> bytes:

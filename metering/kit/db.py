@@ -12,7 +12,9 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
+from queue import LifoQueue
 from typing import Any, TypeVar
+from weakref import WeakSet
 
 import psycopg
 from psycopg.conninfo import make_conninfo
@@ -133,9 +135,13 @@ class Database:
 
         return _again(attempt, attempts=attempts)
 
-    def direct(self) -> "Direct":
-        """Return a connection of its own for a path that is asked too often for a session."""
-        made = Direct(self.url, application_name=self._application_name)
+    def direct(self, *, connections: int = 1) -> "Direct":
+        """Return connections of their own for a path that is asked too often for a session.
+
+        Args:
+            connections: transactions at a time; whoever comes beyond them waits.
+        """
+        made = Direct(self.url, application_name=self._application_name, connections=connections)
         self._directs.append(made)
         return made
 
@@ -147,21 +153,24 @@ class Database:
 
 
 class Direct:
-    """One psycopg connection, opened when it is first needed and again when it is lost.
+    """Connections of psycopg, opened when first needed and again when lost.
 
     A session of SQLAlchemy costs more than a small transaction: it asks first whether the
     connection lives, and rolls back what was committed. This asks nothing, and sends
     statements without waiting for their answers until one is looked at (pipeline mode).
-    One thread at a time.
     """
 
-    def __init__(self, url: str, *, application_name: str) -> None:
+    def __init__(self, url: str, *, application_name: str, connections: int) -> None:
         self._conninfo = make_conninfo(
             url.replace("postgresql+psycopg://", "postgresql://", 1),
             application_name=application_name,
             connect_timeout=10,
         )
-        self._connection: psycopg.Connection[Any] | None = None
+        # The one used last is used next, so that a quiet process keeps one busy.
+        self._free: LifoQueue[psycopg.Connection[Any] | None] = LifoQueue()
+        for _ in range(connections):
+            self._free.put(None)
+        self._opened: WeakSet[psycopg.Connection[Any]] = WeakSet()
 
     def retrying(
         self,
@@ -181,8 +190,11 @@ class Direct:
         return _again(lambda: self._once(work, pipelined=pipelined), attempts=attempts)
 
     def _once(self, work: Callable[[psycopg.Connection[Any]], T], *, pipelined: bool) -> T:
+        connection = self._free.get()
         try:
-            connection = self._open()
+            if connection is None or connection.closed:
+                connection = psycopg.connect(self._conninfo)
+                self._opened.add(connection)
             try:
                 with connection.pipeline() if pipelined else nullcontext():
                     done = work(connection)
@@ -192,21 +204,18 @@ class Direct:
                     connection.rollback()
                 raise
         except psycopg.Error as error:
-            lost = self._connection is None or self._connection.closed
+            lost = connection is None or connection.closed
             # As SQLAlchemy would have raised it, so that whoever retries or answers knows it.
             kind = OperationalError if isinstance(error, psycopg.OperationalError) else DBAPIError
             raise kind("direct", None, error, connection_invalidated=lost) from error
+        finally:
+            self._free.put(connection)
         return done
 
-    def _open(self) -> psycopg.Connection[Any]:
-        if self._connection is None or self._connection.closed:
-            self._connection = psycopg.connect(self._conninfo)
-        return self._connection
-
     def close(self) -> None:
-        """Close the connection; the next transaction opens another."""
-        if self._connection is not None:
-            self._connection.close()
+        """Close the connections; the next transaction opens another."""
+        for connection in list(self._opened):
+            connection.close()
 
 
 def _again(work: Callable[[], T], *, attempts: int) -> T:

@@ -1,4 +1,4 @@
-"""Large requests go by COPY, and everything is as for small ones."""
+"""Large requests go other ways to the tables, and everything is as for small ones."""
 
 from decimal import Decimal
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select
 
-from metering.events import combining, store
+from metering.events import combining, ingest, store
 from metering.events.tables import event_keys, usage_events
 from metering.kit.db import Database
 from metering.meters import operations as meters
@@ -14,10 +14,14 @@ from tests.metering import make
 from tests.metering.make import NOW, event, withdrawal
 
 
-@pytest.fixture
-def service(database: Database, monkeypatch: pytest.MonkeyPatch) -> make.Service:
+@pytest.fixture(params=["looked up", "copied"])
+def service(
+    database: Database, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> make.Service:
     make.catalogue(database)
     monkeypatch.setattr(combining, "EVENTS_ALONE_MIN", 1)
+    monkeypatch.setattr(store, "LOOKED_UP_MIN", 1)
+    monkeypatch.setattr(ingest, "COPIED_MIN", 1 if request.param == "copied" else 10_000)
     return make.service(database)
 
 
@@ -57,6 +61,7 @@ def test_copied_rows_are_those_that_would_be_inserted(
 
     assert service.post(*some(10)).accepted == 4
     monkeypatch.setattr(combining, "EVENTS_ALONE_MIN", 10_000)
+    monkeypatch.setattr(store, "LOOKED_UP_MIN", 10_000)
     assert service.post(*some(20)).accepted == 4
     own = ("event_key", "event_id", "batch_id")
     kept = [{k: v for k, v in row._mapping.items() if k not in own} for row in rows(database)]
@@ -91,15 +96,16 @@ def test_another_posters_same_key_that_comes_between_counts_once(
     service: make.Service, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     other = make.service(database)
-    lay_out, between = store._keys_copied, []
+    look_up, between = store._look_up, list[int]()
 
-    def laid_out(*arguments: Any) -> bytes:
+    def looked_up(*arguments: Any) -> store.Chosen:
+        found = look_up(*arguments)
         if not between:
             between.append(1)
             assert other.post(event(2)).accepted == 1
-        return lay_out(*arguments)
+        return found
 
-    monkeypatch.setattr(store, "_keys_copied", laid_out)
+    monkeypatch.setattr(store, "_look_up", looked_up)
     receipt = service.post(event(1), event(2), event(3))
     assert [(fate.index, fate.code) for fate in receipt.fates] == [(1, "duplicate")]
     with database.snapshot() as session:

@@ -383,14 +383,14 @@ def test_one_request_that_the_database_refuses_costs_no_other(
     service: make.Service, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     service.post(event(1))
-    insert, entered = store._insert_events, threading.Barrier(2, timeout=30)
+    insert, entered = store.insert_events, threading.Barrier(2, timeout=30)
 
     def refuse_five(cursor: Any, chosen: Any, *arguments: Any, **named: Any) -> None:
-        if any("5" in lot.ids[-1][-1] for lot, _ in chosen):
+        if any("5" in lot.envelopes[-1].id[-1] for lot, _ in chosen):
             cursor.execute("SELECT 1 / 0")
         insert(cursor, chosen, *arguments, **named)
 
-    monkeypatch.setattr(store, "_insert_events", refuse_five)
+    monkeypatch.setattr(store, "insert_events", refuse_five)
     answers: dict[int, Any] = {}
 
     def post(number: int) -> None:

@@ -14,8 +14,10 @@ from sqlalchemy.orm import Session
 from metering import jobs
 from metering.events import partitions
 from metering.events.decoding import BATCH_TYPE, decode
-from metering.events.judging import Lot, Window, judge
-from metering.events.store import store, store_bulk
+from metering.events.judging import judge
+from metering.events.lots import Lot
+from metering.events.rules import Window
+from metering.events.store import store, store_by_copy
 from metering.events.tables import IngestBatchRow
 from metering.kit.auth import read_key
 from metering.kit.db import Database
@@ -92,15 +94,13 @@ def test_a_withdrawn_event_leaves_nought_and_a_rebuild_agrees(
     check_rebuild_changes_nothing(database)
 
 
-def _store_small(session: Session, lots: list[Lot], *, now: datetime) -> None:
-    connection = session.connection().connection.driver_connection
-    assert isinstance(connection, psycopg.Connection)
-    store(connection, lots, now=now)
+def _store_all(connection: psycopg.Connection[Any], lot: Lot, *, now: datetime) -> None:
+    store(connection, [lot], now=now)
 
 
-@pytest.mark.parametrize("store_lots", [_store_small, store_bulk], ids=["small", "large"])
+@pytest.mark.parametrize("store_lot", [_store_all, store_by_copy], ids=["small", "large"])
 def test_a_committer_that_is_delayed_while_the_roll_up_runs_is_not_skipped(
-    service: make.Service, database: Database, store_lots: Callable[..., None]
+    service: make.Service, database: Database, store_lot: Callable[..., None]
 ) -> None:
     with database.transaction() as session:
         partitions.make(session, month=JULY)
@@ -114,7 +114,8 @@ def test_a_committer_that_is_delayed_while_the_roll_up_runs_is_not_skipped(
         window=Window.at(NOW, correction_months=13),
         dimension_sets=catalogue.dimension_set,
     )
-    store_lots(slow, [lot], now=NOW)  # older transaction and older batch, not yet committed
+    connection = slow.connection().connection.driver_connection
+    store_lot(connection, lot, now=NOW)  # older transaction and older batch, not yet committed
     service.post(event(2))
     assert jobs.roll_up(database, now=NOW)["events"] == 1
     slow.commit()
