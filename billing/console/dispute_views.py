@@ -1,16 +1,27 @@
 """Trusts' queries about invoices: the inbox, and one with its decision."""
 
+from decimal import Decimal
+
 from flask import Response, flash, render_template, request, url_for
 from marshmallow import Schema, fields, validate
+from sqlalchemy.orm import Session
 
 from billing.access.guards import current_principal
 from billing.access.model import Permission
 from billing.console.blueprint import APPROVES, PREPARES, blueprint
+from billing.console.credit_forms import credit_lines, read_lines
+from billing.console.credit_views import BASES
 from billing.disputes import operations, queries
-from billing.disputes.model import STILL_OPEN, DisputeStatus, Side
+from billing.disputes.model import STILL_OPEN, Dispute, DisputeStatus, Side
 from billing.disputes.pages import disputes_listing, message_views, status_tag
 from billing.forms import Form, read_form
-from billing.invoices.credit_notes import CreditInvalid, CreditTooLarge
+from billing.invoices.credit_notes import (
+    Creditable,
+    CreditInvalid,
+    CreditTooLarge,
+    NotCreditable,
+    creditable,
+)
 from billing.listing import read_asked
 from billing.web import go
 from metering.kit.guards import guarded
@@ -23,6 +34,7 @@ _REFUSALS = (
     operations.DisputeInvalid,
     CreditInvalid,
     CreditTooLarge,
+    NotCreditable,
 )
 
 
@@ -86,13 +98,20 @@ def explain_dispute(dispute_id: str) -> Response | tuple[str, int]:
 @blueprint.post("/queries/<dispute_id>/credit")
 @guarded(APPROVES)
 def credit_dispute(dispute_id: str) -> Response | tuple[str, int]:
-    """Decide that the trust is right: issue a credit note."""
+    """Decide that the trust is right: credit what is disputed, or the lines that are given."""
     return _decide(dispute_id, "credit", "The credit note is issued.")
 
 
 def _decide(dispute_id: str, how: str, done: str) -> Response | tuple[str, int]:
     form, sent = read_form(AnswerForm(), request.form)
-    if sent is None:
+    lines: dict[int, Decimal | None] = {}
+    if how == "credit":
+        with edge().database.snapshot() as session:
+            left = _left(session, queries.dispute(session, dispute_id=dispute_id))
+        form, lines = read_lines(form, request.form, credit_lines(left))
+        if request.form.get("chosen") and not lines and not form.errors:
+            form = form.with_error("Say what to credit of which line.")
+    if sent is None or form.errors:
         return _page(dispute_id, form), 422
     try:
         with edge().database.transaction() as session:
@@ -108,7 +127,8 @@ def _decide(dispute_id: str, how: str, done: str) -> Response | tuple[str, int]:
             elif how == "explain":
                 operations.explain_dispute(session, **said)
             else:
-                operations.credit_dispute(session, basis=sent["basis"], **said)
+                chosen = lines if request.form.get("chosen") else None
+                operations.credit_dispute(session, basis=sent["basis"], lines=chosen, **said)
     except _REFUSALS as refusal:
         return _page(dispute_id, form.with_refusal(refusal)), 422
     flash(done, "success")
@@ -119,6 +139,7 @@ def _page(dispute_id: str, form: Form) -> str:
     principal = current_principal()
     with edge().database.snapshot() as session:
         found = queries.dispute(session, dispute_id=dispute_id)
+        left = _left(session, found) if found.is_open else []
     return render_template(
         "console/dispute.html",
         found=found,
@@ -131,8 +152,11 @@ def _page(dispute_id: str, form: Form) -> str:
         else None,
         may_prepare=principal.may(Permission.PREPARE),
         may_approve=principal.may(Permission.APPROVE),
-        bases=[
-            ("concession", "Give the money back"),
-            ("rebill", "Give it back and invoice the usage again"),
-        ],
+        bases=BASES,
+        lines=credit_lines(left),
+        choosing=any(name.startswith("credit-") for name in form.values),
     )
+
+
+def _left(session: Session, found: Dispute) -> list[Creditable]:
+    return creditable(session, account_id=found.account_id, invoice_id=found.invoice_id)

@@ -66,7 +66,7 @@ def raise_dispute(
 ) -> DisputeRow:
     """Raise a query about an issued invoice or one line of it.
 
-    What it disputes is not chased until it is closed.
+    What it disputes is not chased until it is closed. The central team is told by email.
 
     Args:
         reason: a key of `model.REASONS`.
@@ -117,7 +117,8 @@ def raise_dispute(
     )
     session.add(dispute)
     session.flush()
-    _write(session, dispute, Side.TRUST, written, principal, now)
+    message = _write(session, dispute, Side.TRUST, written, principal, now)
+    _tell_central(session, dispute, what="raised", message=message, now=now)
     _note(session, "raise query", dispute, principal, now, {"amount": str(amount)})
     return dispute
 
@@ -142,7 +143,7 @@ def write_message(
     """
     dispute = _open(session, account_id, dispute_id)
     written = _text(text)
-    _write(session, dispute, side, written, principal, now)
+    message = _write(session, dispute, side, written, principal, now)
     if side is Side.CENTRAL:
         dispute.status, dispute.respond_by = DisputeStatus.WAITING.value, None
         session.flush()
@@ -151,6 +152,8 @@ def write_message(
         dispute.status = DisputeStatus.OPEN.value
         dispute.respond_by = working_days_after(london_day(now), dispute.response_days)
         session.flush()
+    if side is Side.TRUST:
+        _tell_central(session, dispute, what="replied", message=message, now=now)
     _note(session, "write to query", dispute, principal, now, {"side": side.value})
 
 
@@ -286,19 +289,21 @@ def _close(
 
 def _write(
     session: Session, dispute: DisputeRow, side: Side, text: str, principal: str, now: datetime
-) -> None:
+) -> int:
+    """Keep a message and return its number."""
     # The dispute's row is locked, or new: numbers have neither gap nor repeat.
-    number = session.scalar(
+    before = session.scalar(
         select(func.count()).where(
             DisputeMessageRow.account_id == dispute.account_id,
             DisputeMessageRow.dispute_id == dispute.id,
         )
     )
+    number = (before or 0) + 1
     session.add(
         DisputeMessageRow(
             account_id=dispute.account_id,
             dispute_id=dispute.id,
-            number=(number or 0) + 1,
+            number=number,
             side=side.value,
             by=principal,
             text=text,
@@ -306,6 +311,31 @@ def _write(
         )
     )
     session.flush()
+    return number
+
+
+def _tell_central(
+    session: Session, dispute: DisputeRow, *, what: str, message: int, now: datetime
+) -> None:
+    row = invoices.invoice_row(
+        session, account_id=dispute.account_id, invoice_id=dispute.invoice_id
+    )
+    announce(
+        session,
+        kind="dispute.raised",
+        account_id=dispute.account_id,
+        subject_id=f"{dispute.id}/{message}",
+        facts={
+            "dispute_id": dispute.id,
+            "invoice_id": dispute.invoice_id,
+            "number": row.number,
+            "what": what,
+            "reason": dispute.reason,
+            "amount": dispute.amount,
+            "respond_by": dispute.respond_by,
+        },
+        now=now,
+    )
 
 
 def _announce(session: Session, dispute: DisputeRow, *, outcome: str, now: datetime) -> None:

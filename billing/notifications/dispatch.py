@@ -5,7 +5,7 @@ before the first byte is sent, so a process killed at any point leaves a deliver
 tried again, and one whose sending kills its process comes to an end.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -69,12 +69,14 @@ class Parcel:
     attachment: Attachment | None
 
 
-def address(session: Session, *, announcement_id: str, now: datetime) -> int | None:
+def address(
+    session: Session, *, announcement_id: str, now: datetime, central: str | None = None
+) -> int | None:
     """Make the deliveries of one announcement; return how many, None if another process does.
 
     Told are those who had subscribed when it was announced, and for some kinds the owner's
     own address. Of an account that closed by merger, its successor is told as well, and at
-    the successor's address.
+    the successor's address. What concerns the central team goes to `central` alone.
     """
     row = session.scalar(
         select(AnnouncementRow)
@@ -83,9 +85,13 @@ def address(session: Session, *, announcement_id: str, now: datetime) -> int | N
     )
     if row is None:
         return None
-    heirs = _heirs(session, row)
+    kind = KINDS[row.kind]
     wanted: list[dict[str, Any]] = []
-    if KINDS[row.kind].webhook:
+    if kind.central:
+        wanted = [{"channel": "email", "receiver": central}] if central else []
+        return _keep_deliveries(session, row, wanted, now=now)
+    heirs = _heirs(session, row)
+    if kind.webhook:
         wanted += [
             {"channel": "webhook", "receiver": endpoint_id, "endpoint_id": endpoint_id}
             for endpoint_id in session.scalars(
@@ -101,11 +107,17 @@ def address(session: Session, *, announcement_id: str, now: datetime) -> int | N
         )
     ):
         mailed[one.address.lower()] = {"receiver": one.address, "subscription_id": one.id}
-    if KINDS[row.kind].always_mailed:
+    if kind.always_mailed:
         own = _own_address(session, row, heirs)
         # Not cancelled when a subscription of the same address ends: this one is always told.
         mailed |= {own.lower(): {"receiver": own}} if own else {}
     wanted += [{"channel": "email", **email} for email in mailed.values()]
+    return _keep_deliveries(session, row, wanted, now=now)
+
+
+def _keep_deliveries(
+    session: Session, row: AnnouncementRow, wanted: Sequence[Mapping[str, Any]], *, now: datetime
+) -> int:
     for one_wanted in wanted:
         session.add(
             DeliveryRow(

@@ -37,6 +37,7 @@ class Outlets:
         find_document: where the PDF of an issued invoice is kept.
         allow_private: webhooks may use http and private addresses.
         public_url: where people sign in.
+        central: the central team's address.
         resolve: looks a host's addresses up.
         tls: trust other than the system's, for both ways.
         webhook_seconds: for the whole of one webhook.
@@ -47,6 +48,7 @@ class Outlets:
     find_document: FindDocument
     allow_private: bool = False
     public_url: str | None = None
+    central: str | None = None
     resolve: webhooks.Resolve = field(default=webhooks.resolve)
     tls: ssl.SSLContext | None = None
     webhook_seconds: float = webhooks.SECONDS
@@ -64,6 +66,7 @@ def outlets_from(settings: Settings, *, find_document: FindDocument) -> Outlets:
         find_document=find_document,
         allow_private=settings.webhook_allow_private,
         public_url=settings.public_url,
+        central=settings.central_email or settings.supplier_email,
     )
 
 
@@ -88,7 +91,7 @@ def deliver(
     def moment() -> datetime:
         return now + timedelta(seconds=time.monotonic() - begun)
 
-    _address_all(database, counts, now=now)
+    _address_all(database, counts, central=outlets.central, now=now)
     channels = {"webhook"}
     if outlets.relay is None:
         counts["kept"] = database.retrying(dispatch.keep_unsendable_mail)
@@ -123,13 +126,17 @@ def deliver(
     return dict(counts)
 
 
-def _address_all(database: Database, counts: Counter[str], *, now: datetime) -> None:
+def _address_all(
+    database: Database, counts: Counter[str], *, central: str | None, now: datetime
+) -> None:
     with database.snapshot() as session:
         waiting = unaddressed(session, limit=_ADDRESSED_IN_ONE_RUN)
     for announcement_id in waiting:
         try:
             with database.transaction() as session:
-                made = dispatch.address(session, announcement_id=announcement_id, now=now)
+                made = dispatch.address(
+                    session, announcement_id=announcement_id, now=now, central=central
+                )
         except Exception:
             # A work item's edge: one announcement that cannot be addressed holds up no other.
             counts["faults"] += 1

@@ -4,7 +4,7 @@ Pure. Text and HTML come from the same blocks, so they cannot say different thin
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 from markupsafe import Markup
 
 from billing.money import show_pounds
-from billing.notifications.model import without_controls
+from billing.notifications.model import KINDS, without_controls
 from metering.periods import Month, show_date
 
 _FONT = "font-family:Arial,sans-serif;font-size:19px;line-height:1.5;color:#212b32"
@@ -63,6 +63,9 @@ def write(
     content = _WRITERS[kind](facts)
     name = without_controls(owner_name, longest=200)
     opening = f"To {name}"
+    if KINDS[kind].central:
+        opening = "To the central team"
+        content = replace(content, rows=[("From", name), *content.rows])
     text = [opening, content.opening]
     html = [_HEADING.format(content.subject), _PARAGRAPH.format(opening)]
     html.append(_PARAGRAPH.format(content.opening))
@@ -189,6 +192,21 @@ def _dispute_answered(facts: Mapping[str, Any]) -> _Content:
     )
 
 
+def _dispute_raised(facts: Mapping[str, Any]) -> _Content:
+    number, raised = facts["number"], facts["what"] == "raised"
+    rows = [("Invoice", number), ("Disputed, with VAT", _money(facts["amount"]))]
+    if "respond_by" in facts:
+        rows.append(("Answer by", _day(facts["respond_by"])))
+    return _Content(
+        subject=f"Invoice {number} is queried" if raised else f"A message about invoice {number}",
+        opening="A trust queries one of its invoices."
+        if raised
+        else "A trust has written about its query of an invoice.",
+        rows=rows,
+        next_steps=["Sign in to read it under Queries, and to answer."],
+    )
+
+
 def _order_low(facts: Mapping[str, Any]) -> _Content:
     value, used = Decimal(facts["value"]), Decimal(facts["used"])
     spent = used >= value
@@ -226,6 +244,7 @@ _WRITERS: Mapping[str, Callable[[Mapping[str, Any]], _Content]] = {
     "budget.breached": _budget_breached,
     "usage.rejected": _usage_rejected,
     "dispute.answered": _dispute_answered,
+    "dispute.raised": _dispute_raised,
     "order.low": _order_low,
     "webhook.paused": _webhook_paused,
 }

@@ -183,6 +183,8 @@ class Kind:
         always_mailed: also mailed to the owner's own address (the account's, or the source's
             contact), without a subscription.
         attachment: name of the document that its email carries.
+        central: told to the central team, at its own address, and to nobody of the account or
+            source that it is about.
     """
 
     title: str
@@ -191,6 +193,7 @@ class Kind:
     webhook: bool = True
     always_mailed: bool = False
     attachment: str | None = None
+    central: bool = False
 
 
 KINDS: Mapping[str, Kind] = {
@@ -250,6 +253,21 @@ KINDS: Mapping[str, Kind] = {
         {"dispute_id": _word, "invoice_id": _word, "number": _word, "outcome": _word},
         webhook=False,
     ),
+    "dispute.raised": Kind(
+        "A trust queries an invoice, or writes about its query",
+        {
+            "dispute_id": _word,
+            "invoice_id": _word,
+            "number": _word,
+            "what": _word,
+            "reason": _word,
+            "amount": _pounds,
+            "respond_by": _day,
+        },
+        optional=frozenset({"respond_by"}),
+        webhook=False,
+        central=True,
+    ),
     "order.low": Kind(
         "A purchase order is running out",
         {"order": _word, "value": _pounds, "used": _pounds, "used_percent": _count},
@@ -264,7 +282,8 @@ KINDS: Mapping[str, Kind] = {
     ),
 }
 
-EMAIL_KINDS = tuple(KINDS)
+CENTRAL_KINDS = tuple(name for name, kind in KINDS.items() if kind.central)
+EMAIL_KINDS = tuple(name for name in KINDS if name not in CENTRAL_KINDS)
 WEBHOOK_KINDS = tuple(name for name, kind in KINDS.items() if kind.webhook)
 
 

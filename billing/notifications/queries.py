@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Row, Select, func, or_, select
 from sqlalchemy.orm import Session
 
 from billing.accounts.tables import AccountRow
-from billing.notifications.model import KINDS, Owner
+from billing.notifications.model import CENTRAL_KINDS, KINDS, Owner
 from billing.notifications.tables import (
     AnnouncementRow,
     DeliveryAttemptRow,
@@ -186,6 +186,7 @@ def deliveries(
     wanted: list[ColumnElement[bool]] = []
     if owner is not None:
         wanted.append(_owned(AnnouncementRow, owner))
+        wanted.append(AnnouncementRow.kind.not_in(CENTRAL_KINDS))
     for column, value in (
         (DeliveryRow.channel, channel),
         (DeliveryRow.status, status),
@@ -219,7 +220,9 @@ def delivery(session: Session, *, delivery_id: str, owner: Owner | None = None) 
     """
     statement = _delivery_rows().where(DeliveryRow.id == delivery_id)
     if owner is not None:
-        statement = statement.where(_owned(AnnouncementRow, owner))
+        statement = statement.where(
+            _owned(AnnouncementRow, owner), AnnouncementRow.kind.not_in(CENTRAL_KINDS)
+        )
     row = session.execute(statement).first()
     if row is None:
         raise DeliveryUnknown(f"There is no delivery {delivery_id}.")

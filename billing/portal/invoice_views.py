@@ -2,6 +2,8 @@
 
 from flask import Response, render_template, request, url_for
 
+from billing.access.guards import current_principal
+from billing.access.model import Permission
 from billing.bundles.operations import Selection, bundles
 from billing.documents.render import DOCUMENTS
 from billing.documents.sheet import write_sheet
@@ -116,7 +118,15 @@ def invoice(code: str, invoice_id: str) -> str:
             today=today,
             pay_page=pay_pages(session, account_id=account.id).get(issued.row.id),
         )
-    return render_template("portal/invoice.html", page=page)
+    # Whoever gives credit notes does so in the console, line by line.
+    may_credit = issued.row.kind == "invoice" and current_principal().may(Permission.APPROVE)
+    return render_template(
+        "portal/invoice.html",
+        page=page,
+        credit_href=url_for("console.new_credit", code=code, invoice_id=invoice_id)
+        if may_credit
+        else None,
+    )
 
 
 @blueprint.get("/<code>/invoices/<invoice_id>/documents/<name>")

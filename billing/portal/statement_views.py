@@ -72,12 +72,19 @@ def statement_csv(code: str) -> Response:
     year = _year(today)
     with opened(code) as (session, account):
         found = _statement(session, account, year, today)
-    rows: list[tuple[date, str, Decimal | None, Decimal]] = [
-        (found.first_day, "Balance brought forward", None, found.opening)
+    rows: list[tuple[date, str, Decimal | None, Decimal | None, Decimal | None]] = [
+        (found.first_day, "Balance brought forward", None, found.opening, None)
     ]
     rows += [
-        (each.movement.on, each.movement.description, each.movement.amount, each.balance)
+        (each.movement.on, each.movement.description, each.movement.amount, each.balance, None)
         for each in found.movements
     ]
-    content = write_sheet(("Date", "What", "Amount", "Balance"), rows, for_people=True)
+    last = found.end_day - timedelta(days=1)
+    rows += [
+        (last, f"Of it disputed: invoice {debt.number}", None, None, debt.disputed)
+        for debt in found.open_invoices
+        if debt.disputed
+    ]
+    header = ("Date", "What", "Amount", "Balance", "Disputed")
+    content = write_sheet(header, rows, for_people=True)
     return attachment(content, f"{code}-statement-{year}.csv", "text/csv")

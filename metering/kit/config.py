@@ -269,6 +269,11 @@ class Settings:
         _text,
         help="Whom email is from, such as Paygo <paygo@example.nhs.uk>; needs the relay too.",
     )
+    central_email: str | None = _setting(
+        "PAYGO_CENTRAL_EMAIL",
+        _text,
+        help="Where the central team is told of trusts' queries; unset: the supplier's email.",
+    )
     webhook_allow_private: bool = _setting(
         "PAYGO_WEBHOOK_ALLOW_PRIVATE",
         _yes_or_no,

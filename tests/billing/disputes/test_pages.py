@@ -5,11 +5,18 @@ from datetime import date
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from sqlalchemy import select
 
 from billing.access.model import Grant, Role
 from billing.accounts.tables import AccountRow
-from billing.disputes import queries
+from billing.disputes import operations, queries
+from billing.invoices import queries as invoices
 from billing.invoices.model import Invoice
+from billing.notifications import dispatch
+from billing.notifications import queries as notifications
+from billing.notifications.messages import write
+from billing.notifications.model import EMAIL_KINDS, Owner
+from billing.notifications.tables import AnnouncementRow, DeliveryRow
 from metering.kit.db import Database
 from tests import web
 from tests.scenarios import story
@@ -92,6 +99,9 @@ def test_a_viewer_reads_and_another_trust_finds_nothing(
         app, [Grant(Role.FINANCE_VIEWER, account_id=trust.id)], email="v@example.nhs.uk"
     )
     assert "The whole invoice" in viewer.get(sent.location).text
+    assert "£60.00" in viewer.get("/portal/RRK/statement").text.partition("You dispute")[2]
+    marked = "Of it disputed: invoice PG-2627-000001,,,60"
+    assert marked in viewer.get("/portal/RRK/statement.csv").text
     assert "Withdraw" not in viewer.get(sent.location).text
     assert viewer.get(f"{page}/query").status_code == 403
     (other,) = story.trusts(database, "RA7", starts_on=date(2026, 5, 1))
@@ -103,3 +113,106 @@ def test_a_viewer_reads_and_another_trust_finds_nothing(
     gone = web.send(editor, f"{sent.location}/withdraw", {}, page=sent.location)
     assert gone.status_code == 303
     assert "Withdrawn" in editor.get(sent.location).text
+
+
+def raised(database: Database, invoice: Invoice) -> str:
+    with database.transaction() as session:
+        return operations.raise_dispute(
+            session,
+            account_id=invoice.account_id,
+            invoice_id=invoice.id,
+            reason="quantity",
+            text="We used less.",
+            principal="usr_trust",
+            now=story.after(story.APRIL),
+        ).id
+
+
+def test_a_query_is_decided_by_chosen_lines_and_quantities(
+    app: Flask, database: Database, invoice: Invoice
+) -> None:
+    path = f"/console/queries/{raised(database, invoice)}"
+    approver = web.signed_in(app, [Grant(Role.APPROVER)], email="bob@example.nhs.uk")
+    page = approver.get(path).text
+    assert "Credit chosen lines or quantities instead" in page
+    assert "100 studies" in page
+    chosen = {"text": "You are right", "basis": "concession", "chosen": "yes"}
+    for typed, said in (
+        ({}, "Say what to credit of which line."),
+        ({"credit-1": "many"}, "Line 1: enter a quantity, for example 1,250, or all."),
+        ({"credit-1": "101"}, "100 is left of line 1 to credit."),
+    ):
+        wrong = web.send(approver, f"{path}/credit", chosen | typed, page=path)
+        assert wrong.status_code == 422
+        assert said in wrong.text
+        assert "You are right" in wrong.text
+        for value in typed.values():
+            assert f'value="{value}"' in wrong.text
+    done = web.send(approver, f"{path}/credit", chosen | {"credit-1": "10"}, page=path)
+    assert done.status_code == 303
+    with database.snapshot() as session:
+        found = invoices.invoices(session, account_id=invoice.account_id)
+        (note,) = [row for row in found if row.kind == "credit-note"]
+        assert (str(note.net), str(note.total)) == ("5.00", "6.00")
+
+
+def test_an_approver_credits_lines_without_a_query(
+    app: Flask, database: Database, invoice: Invoice
+) -> None:
+    shown = f"/portal/RRK/invoices/{invoice.id}"
+    path = f"/console/invoices/RRK/{invoice.id}/credit"
+    analyst = web.signed_in(app, [Grant(Role.ANALYST)], email="ann@example.nhs.uk")
+    assert path not in analyst.get(shown).text
+    assert analyst.get(path).status_code == 403
+    approver = web.signed_in(app, [Grant(Role.APPROVER)], email="bob@example.nhs.uk")
+    assert path in approver.get(shown).text
+    typed = {"reason": "Agreed by telephone", "basis": "concession"}
+    for missing, said in (
+        ({"reason": "", "credit-1": "1"}, "Say why; it is printed on the credit note."),
+        ({}, "Say what to credit of which line, or credit all that is left."),
+    ):
+        wrong = web.send(approver, path, typed | missing, page=path)
+        assert wrong.status_code == 422
+        assert said in wrong.text
+    sent = web.send(approver, path, typed | {"credit-1": "1,0"}, page=path)
+    assert "Credit note PC-2627-000001 is issued." in approver.get(sent.location).text
+    assert "90 studies" in approver.get(path).text
+    web.send(approver, path, typed | {"whole": "yes"}, page=path)
+    assert "Nothing left" in approver.get(path).text
+    again = web.send(approver, path, typed | {"whole": "yes"}, page=path)
+    assert "Nothing is left of this to credit." in again.text
+    assert approver.get("/console/invoices/RRK/inv_none/credit").status_code == 404
+
+
+def test_the_central_team_is_told_of_queries_and_messages(
+    database: Database, invoice: Invoice, editor: FlaskClient
+) -> None:
+    dispute_id = raised(database, invoice)
+    thread = f"/portal/RRK/queries/{dispute_id}"
+    web.send(editor, f"{thread}/messages", {"text": "See also May."}, page=thread)
+    with database.snapshot() as session:
+        told = session.scalars(
+            select(AnnouncementRow)
+            .where(AnnouncementRow.kind == "dispute.raised")
+            .order_by(AnnouncementRow.announced_at)
+        ).all()
+        assert [row.facts["what"] for row in told] == ["raised", "replied"]
+        ids = [row.id for row in told]
+    with database.transaction() as session:
+        for one in ids:
+            found = dispatch.address(
+                session, announcement_id=one, now=story.after(story.APRIL), central="team@x.example"
+            )
+            assert found == 1
+    with database.snapshot() as session:
+        receivers = set(session.scalars(select(DeliveryRow.receiver)))
+        # Neither is it offered to trusts, nor are these among their deliveries.
+        owner = Owner(account_id=invoice.account_id)
+        assert notifications.deliveries(session, owner=owner).total == 0
+    assert receivers == {"team@x.example"}
+    assert "dispute.raised" not in EMAIL_KINDS
+    letter = write("dispute.raised", told[0].facts, owner_name="Trust RRK", public_url=None)
+    assert letter.subject == "Invoice PG-2627-000001 is queried"
+    assert "To the central team" in letter.text
+    assert "From: Trust RRK" in letter.text
+    assert "Answer by: 12 May 2026" in letter.text

@@ -44,6 +44,15 @@ FACTS: dict[str, dict[str, Any]] = {
         "received_from": "2026-05-05T08:43:00.000000+00:00",
         "received_to": "2026-05-05T08:58:00.000000+00:00",
     },
+    "dispute.raised": {
+        "dispute_id": "dsp_1",
+        "invoice_id": "inv_1",
+        "number": "PG-2627-000001",
+        "what": "raised",
+        "reason": "quantity",
+        "amount": "12.00",
+        "respond_by": "2026-05-13",
+    },
     "dispute.answered": {
         "dispute_id": "dsp_1",
         "invoice_id": "inv_1",
