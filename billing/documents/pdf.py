@@ -47,6 +47,7 @@ _TREATMENTS: Mapping[Treatment, str] = {
     Treatment.EXEMPT: "Exempt",
     Treatment.OUTSIDE_SCOPE: "Outside the scope of VAT",
 }
+_COS = "Contracted-out services (COS) heading"
 _KINDS: Mapping[LineKind, str] = {
     LineKind.USAGE: "",
     LineKind.FLAT: "Monthly charge",
@@ -124,9 +125,9 @@ def page_model(invoice: Invoice) -> dict[str, Any]:
         "services": _services(invoice),
         "cost_centres": _cost_centres(invoice),
         "notes": [printable(note) for note in invoice.notes],
+        "lines_note": _lines_note(invoice),
         "groups": [
-            {"service": printable(service), "lines": [_line(line) for line in lines]}
-            for service, lines in _by_service(invoice.lines).items()
+            _group(invoice, service, lines) for service, lines in _by_service(invoice.lines).items()
         ],
         "seal": invoice.seal or "",
         "previous_seal": invoice.previous_seal or "",
@@ -282,17 +283,42 @@ def _cost_centres(invoice: Invoice) -> list[dict[str, str]]:
     ]
 
 
-def _line(line: Line) -> dict[str, Any]:
+def _is_of_the_month(invoice: Invoice, line: Line) -> bool:
+    month = invoice.month
+    return (line.first_day, line.end_day) == (month.first_day, month.end_day)
+
+
+def _lines_note(invoice: Invoice) -> str:
+    """What holds for most lines, said once: the whole month that is billed."""
+    whole = [line for line in invoice.lines if _is_of_the_month(invoice, line)]
+    return f"Unless a line says otherwise, it is for {show_days(whole[0])}." if whole else ""
+
+
+def _group(invoice: Invoice, service: str, lines: Sequence[Line]) -> dict[str, Any]:
+    """One service's lines; a contracted-out-services heading that all share is said once."""
+    headings = {line.cos_heading for line in lines}
+    shared = headings.pop() if len(headings) == 1 else None
+    return {
+        "service": printable(service),
+        "note": _labelled(_COS, shared),
+        "lines": [
+            _line(line, cos=shared is None, days=not _is_of_the_month(invoice, line))
+            for line in lines
+        ],
+    }
+
+
+def _line(line: Line, *, cos: bool, days: bool) -> dict[str, Any]:
     quantity = "" if line.quantity is None else show_number(line.quantity)
     rate = show_percent(line.vat_rate_percent)
     saving = line.pool_saving
     notes = [
-        _joined(_KINDS[line.kind], printable(line.dimensions), show_days(line)),
+        _joined(_KINDS[line.kind], printable(line.dimensions), show_days(line) if days else ""),
         _joined(
             _labelled("Cost centre", line.cost_centre),
             _labelled("subjective code", line.subjective_code),
         ),
-        _labelled("Contracted-out services (COS) heading", line.cos_heading),
+        _labelled(_COS, line.cos_heading if cos else None),
         _labelled("Price:", line.price_words if line.unit_price is None else None),
         _labelled("Pool saving", show_pounds(saving) if saving and saving > 0 else None),
     ]

@@ -3,6 +3,7 @@
 import io
 import re
 from dataclasses import replace
+from datetime import date
 
 import pytest
 from pypdf import PdfReader
@@ -230,4 +231,22 @@ def test_amounts_and_dates_are_written_the_british_way() -> None:
     assert page["net_total"] == "£1,234,567.80"
     assert row["quantity"] == "1,000,000"
     assert row["price"] == "£0.000000000001"
-    assert "1 to 30 April 2026" in row["notes"][0]
+    assert page["lines_note"] == "Unless a line says otherwise, it is for 1 to 30 April 2026."
+
+
+def test_what_all_lines_share_is_said_once_and_the_rest_beside_its_line() -> None:
+    heading = "Contracted-out services (COS) heading"
+    shared = page_model(samples.compose(samples.line(), samples.line()))["groups"][0]
+    assert shared["note"] == f"{heading} 14"
+    assert not any(heading in note for row in shared["lines"] for note in row["notes"])
+    (mixed,) = page_model(
+        samples.compose(
+            samples.line(),
+            samples.line(cos_heading=None, first_day=date(2026, 4, 16), end_day=date(2026, 5, 1)),
+        )
+    )["groups"]
+    assert mixed["note"] == ""
+    first, second = mixed["lines"]
+    assert f"{heading} 14" in first["notes"]
+    assert "16 to 30 April 2026" in second["notes"][0]
+    assert not any(heading in note for note in second["notes"])
