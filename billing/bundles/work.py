@@ -22,7 +22,7 @@ from billing.documents.render import available, file_name, render_all
 from billing.invoices import queries as invoices
 from billing.invoices.backing import usage_rows
 from billing.invoices.tables import DocumentRow, InvoiceRow
-from metering.kit.db import Database, Scope
+from metering.kit.db import Database, Scope, is_transient
 from metering.kit.logs import get_logger
 
 _log = get_logger(__name__)
@@ -132,6 +132,8 @@ def make_bundles(database: Database, *, now: datetime) -> Mapping[str, int]:
             _make(database, bundle_id, now)
             counts["bundles"] += 1
         except Exception as fault:
+            if is_transient(fault):
+                raise  # the database's trouble, not the bundle's: the next run makes it anew
             # A work item's edge: one bundle's trouble must not stop the others.
             _log.exception("bundle cannot be made", bundle=bundle_id)
             counts["failed"] += 1

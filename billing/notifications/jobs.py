@@ -16,7 +16,7 @@ from billing.notifications.model import AddressInvalid, Result
 from billing.notifications.queries import unaddressed
 from billing.notifications.sealing import Vault
 from metering.kit.config import Settings, signing_key
-from metering.kit.db import Database
+from metering.kit.db import Database, is_transient
 from metering.kit.errors import Refusal
 from metering.kit.logs import get_logger
 
@@ -133,11 +133,12 @@ def _address_all(
         waiting = unaddressed(session, limit=_ADDRESSED_IN_ONE_RUN)
     for announcement_id in waiting:
         try:
-            with database.transaction() as session:
-                made = dispatch.address(
-                    session, announcement_id=announcement_id, now=now, central=central
-                )
-        except Exception:
+            made = database.retrying(
+                partial(dispatch.address, announcement_id=announcement_id, now=now, central=central)
+            )
+        except Exception as fault:
+            if is_transient(fault):
+                raise  # the database's trouble, not the announcement's: the next run goes on
             # A work item's edge: one announcement that cannot be addressed holds up no other.
             counts["faults"] += 1
             _log.exception("announcement could not be addressed", announcement=announcement_id)

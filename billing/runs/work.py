@@ -12,7 +12,7 @@ from billing.invoices.catalogue import load_catalogue
 from billing.invoices.drafting import CORRECTION_MONTHS
 from billing.runs import operations, queries
 from billing.runs.drafting import draft_account, park_account
-from metering.kit.db import Database
+from metering.kit.db import Database, is_transient
 from metering.kit.errors import Refusal
 from metering.kit.logs import get_logger
 from metering.periods import Month
@@ -68,16 +68,20 @@ def draft_run(
         waiting = queries.accounts_at(session, run_id=run_id, status="waiting")
     for account_id in waiting:
         try:
-            with database.transaction() as session:
-                draft_account(
-                    session,
+            database.retrying(
+                partial(
+                    draft_account,
                     run_id=run_id,
                     account_id=account_id,
                     catalogue=catalogue,
                     now=now,
                     correction_months=correction_months,
                 )
+            )
         except Exception as fault:
+            if is_transient(fault):
+                # The database's trouble, not the account's: the run goes on where it stands.
+                raise
             # A work item's edge: one account's trouble must not stop the run.
             _log.exception("account cannot be drafted", run=run_id, account=account_id)
             with database.transaction() as session:

@@ -11,6 +11,7 @@ import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from copy import copy
 from dataclasses import dataclass, field
 from queue import LifoQueue
 from typing import Any, TypeVar
@@ -20,13 +21,29 @@ import psycopg
 from psycopg.conninfo import make_conninfo
 from sqlalchemy import Engine, create_engine
 from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
+from metering.kit.errors import Conflict
+
 T = TypeVar("T")
+
+Fence = Callable[[Session], None]
+"""Called at the start of a transaction; raises `FenceDown` to keep it from going on."""
 
 # Serialization failure, deadlock, connection trouble, and Citus's way of saying
 # "the commit did not happen"; SCALE.md rule 13.
 _TRANSIENT_STATES = frozenset({"40001", "40P01", "57P01", "57P02", "57P03", "XX000"})
+# Classes: connection trouble; no room on disk, in memory or for connections; broken disk.
+_TRANSIENT_CLASSES = ("08", "53", "58")
+
+# A server that vanished without a word (a cut cable, a dead machine) is noticed within a minute.
+_KEEPALIVE = {
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 60_000,
+}
 
 _ROLE = re.compile(r"[a-z][a-z_]*")
 _SETTING = re.compile(r"[a-z][a-z_]*\.[a-z][a-z_]*")
@@ -73,6 +90,13 @@ class Scope:
         )
 
 
+class FenceDown(Conflict):
+    """This process lost the right to do the work: another may be doing it by now."""
+
+    code = "fence-down"
+    title = "The work was taken over"
+
+
 class Database:
     """A handle on one PostgreSQL database.
 
@@ -86,13 +110,28 @@ class Database:
         self.url = sqlalchemy_url(url)
         self._application_name = application_name
         self._directs: list[Direct] = []
+        self._fence: Fence | None = None
         self.engine: Engine = create_engine(
             self.url,
             pool_size=pool_size,
             max_overflow=5,
             pool_pre_ping=True,
-            connect_args={"application_name": application_name, "connect_timeout": 10},
+            connect_args={
+                "application_name": application_name,
+                "connect_timeout": 10,
+                **_KEEPALIVE,
+            },
         )
+
+    def fenced(self, fence: "Fence") -> "Database":
+        """Return this database, on which each read-write transaction first passes `fence`.
+
+        Args:
+            fence: raises `FenceDown` where the work is no longer this process's to do.
+        """
+        other = copy(self)
+        other._fence = fence
+        return other
 
     @contextmanager
     def transaction(self, *, scope: Scope | None = None) -> Iterator[Session]:
@@ -102,6 +141,8 @@ class Database:
             scope: narrows what it may see and do; None is everything.
         """
         with Session(self.engine, expire_on_commit=False) as session:
+            if self._fence is not None:
+                self._fence(session)
             if scope is not None:
                 session.connection().exec_driver_sql(scope.statements)
             yield session
@@ -165,6 +206,7 @@ class Direct:
             url.replace("postgresql+psycopg://", "postgresql://", 1),
             application_name=application_name,
             connect_timeout=10,
+            **_KEEPALIVE,
         )
         # The one used last is used next, so that a quiet process keeps one busy.
         self._free: LifoQueue[psycopg.Connection[Any] | None] = LifoQueue()
@@ -231,13 +273,22 @@ def _again(work: Callable[[], T], *, attempts: int) -> T:
     raise AssertionError("unreachable")
 
 
-def is_transient(error: DBAPIError) -> bool:
-    """Return whether the whole transaction may simply be run again."""
+def is_transient(error: BaseException) -> bool:
+    """Return whether not the work is at fault, and the transaction may simply run again.
+
+    By whom: a fence that is down means that it is another process's turn.
+    """
+    if not isinstance(error, DBAPIError):
+        return isinstance(error, FenceDown | PoolTimeout)
     state = getattr(error.orig, "sqlstate", None)
     if state is None:
         # Only the server gives a state: without one the connection failed or was never made.
         return error.connection_invalidated or isinstance(error, OperationalError)
-    return error.connection_invalidated or state in _TRANSIENT_STATES or state.startswith("08")
+    return (
+        error.connection_invalidated
+        or state in _TRANSIENT_STATES
+        or state.startswith(_TRANSIENT_CLASSES)
+    )
 
 
 def sqlalchemy_url(url: str) -> str:

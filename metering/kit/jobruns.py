@@ -5,21 +5,28 @@ job twice, late or after a crash is harmless. While a job runs it holds an
 advisory lock on a connection of its own, so that two processes never run the
 same job at once; a run found `running` whose lock is free belongs to a process
 that died, and is marked `abandoned`.
+
+A process may lose that connection and live. So each transaction of a job holds a
+second lock, shared, and looks first whether the first connection still lives; and
+whoever runs the job next waits until nobody holds the second lock. Nothing of the
+former run is committed once the next has begun.
 """
 
 import re
+import time as time_module
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, time, timedelta
 from typing import Protocol
 
 from sqlalchemy import Connection, and_, cast, delete, func, or_, select, text, update
 from sqlalchemy.dialects.postgresql import JSONPATH
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from metering.kit.clock import Clock
-from metering.kit.db import Database
+from metering.kit.db import Database, FenceDown
 from metering.kit.errors import Conflict, Refusal
 from metering.kit.ids import new_id
 from metering.kit.logs import get_logger
@@ -30,7 +37,9 @@ _NAME = re.compile(r"[a-z]+(-[a-z]+)*")
 
 # First key of the two-key advisory locks; the second is a hash of the job's name.
 _LOCK = 7_201_948
+_WORK_LOCK = 7_201_954
 _LONGEST_ERROR = 2_000
+_FORMER_RUN_SECONDS = 10.0
 
 
 class Work(Protocol):
@@ -127,8 +136,8 @@ def run_job(database: Database, job: Job, *, clock: Clock, started_by: str) -> J
     Raises:
         JobAlreadyRunning: another process runs it now; nothing is recorded.
     """
-    with _only_runner(database, job.name) as alone:
-        if not alone:
+    with _only_runner(database, job.name) as fenced:
+        if fenced is None:
             raise JobAlreadyRunning(f"The job {job.name} is running already; wait until it ends.")
         started_at = clock()
         run_id = new_id("jrn", now=started_at)
@@ -147,7 +156,7 @@ def run_job(database: Database, job: Job, *, clock: Clock, started_by: str) -> J
         outcome, counts = "abandoned", dict[str, int]()
         error: str | None = "It was stopped before it ended."
         try:
-            counts = dict(job.work(database, now=started_at))
+            counts = dict(job.work(fenced, now=started_at))
             outcome, error = "succeeded", None
         except Refusal as refusal:
             outcome, error = "failed", refusal.detail
@@ -191,8 +200,8 @@ def mark_abandoned(database: Database, *, now: datetime) -> int:
         ).all()
     marked = 0
     for job in jobs:
-        with _only_runner(database, job) as alone:
-            if alone:
+        with _only_runner(database, job) as fenced:
+            if fenced is not None:
                 with database.transaction() as session:
                     marked += _abandon(session, job=job, now=now)
     return marked
@@ -214,26 +223,72 @@ def _abandon(session: Session, *, job: str, now: datetime) -> int:
 
 
 @contextmanager
-def _only_runner(database: Database, job: str) -> Iterator[bool]:
-    """Yield whether this process alone may run the job; hold the right until leaving."""
+def _only_runner(database: Database, job: str) -> Iterator[Database | None]:
+    """Yield the database to do the job on, None where another process runs it."""
     with database.engine.connect() as connection:
         # Session locks outlive transactions, so the connection need not idle in one.
         connection.execution_options(isolation_level="AUTOCOMMIT")
-        if not _lock(connection, "pg_try_advisory_lock", job):
-            yield False
+        if not _lock(connection, "pg_try_advisory_lock", _LOCK, job):
+            yield None
             return
         try:
-            yield True
+            fence = _Fence.of(connection, job) if _former_run_ended(connection, job) else None
+            yield None if fence is None else database.fenced(fence)
         finally:
-            if not connection.invalidated and not connection.closed:
-                _lock(connection, "pg_advisory_unlock", job)
+            # Where it fails the connection is lost, and the lock with it.
+            with suppress(DBAPIError):
+                _lock(connection, "pg_advisory_unlock", _LOCK, job)
 
 
-def _lock(connection: Connection, function: str, job: str) -> bool:
+def _former_run_ended(connection: Connection, job: str) -> bool:
+    """Wait until no transaction of a former run goes on; return whether that came soon."""
+    deadline = time_module.monotonic() + _FORMER_RUN_SECONDS
+    while not _lock(connection, "pg_try_advisory_lock", _WORK_LOCK, job):
+        if time_module.monotonic() > deadline:
+            return False
+        time_module.sleep(0.1)
+    _lock(connection, "pg_advisory_unlock", _WORK_LOCK, job)
+    return True
+
+
+@dataclass(frozen=True)
+class _Fence:
+    """Lets a job's transaction go on while the connection with its lock lives.
+
+    Attributes:
+        backend, since: the server's process for that connection, and when it began.
+    """
+
+    job: str
+    backend: int
+    since: datetime
+
+    @classmethod
+    def of(cls, connection: Connection, job: str) -> "_Fence":
+        backend, since = connection.execute(
+            text("SELECT pid, backend_start FROM pg_stat_get_activity(pg_backend_pid())")
+        ).one()
+        return cls(job, backend, since)
+
+    def __call__(self, session: Session) -> None:
+        # In this order: whoever sees that the connection lives is waited for.
+        _lock(session.connection(), "pg_advisory_xact_lock_shared", _WORK_LOCK, self.job)
+        lives = session.scalar(
+            text("SELECT backend_start FROM pg_stat_get_activity(:backend)"),
+            {"backend": self.backend},
+        )
+        if lives != self.since:
+            raise FenceDown(
+                f"The connection that held the right to run {self.job} was lost; "
+                "what is left is the next run's."
+            )
+
+
+def _lock(connection: Connection, function: str, lock: int, job: str) -> bool:
     return bool(
         connection.scalar(
             text(f"SELECT {function}(:lock, hashtext(:job))"),
-            {"lock": _LOCK, "job": job},
+            {"lock": lock, "job": job},
         )
     )
 

@@ -1,9 +1,12 @@
 """Jobs and the record of their runs."""
 
+import threading
 from collections.abc import Mapping
 from datetime import UTC, datetime, time, timedelta
 
 import pytest
+from sqlalchemy import text
+from sqlalchemy.orm import Session
 
 from metering.kit import jobruns
 from metering.kit.db import Database
@@ -167,3 +170,97 @@ def test_a_schedule_reads_in_words(schedule: dict[str, timedelta], words: str) -
 def test_a_senseless_schedule_is_refused(schedule: dict[str, timedelta]) -> None:
     with pytest.raises(ValueError, match=r"name (runs|cannot|needs)"):
         Job("name", "Does.", count_two, **schedule)  # type: ignore[arg-type]  # parametrised
+
+
+def cut_the_lock(database: Database) -> None:
+    """End the connection on which a run holds its lock, and nothing else."""
+    with database.transaction() as session:
+        ended = session.scalars(
+            text(
+                "SELECT pg_terminate_backend(pid) FROM pg_locks"
+                " WHERE locktype = 'advisory' AND classid = 7201948 AND objsubid = 2"
+            )
+        ).all()
+    assert ended == [True]
+
+
+def note(session: Session, words: str) -> None:
+    session.execute(text("INSERT INTO noted VALUES (:words)"), {"words": words})
+
+
+def noted(database: Database) -> list[str]:
+    with database.snapshot() as session:
+        return list(session.scalars(text("SELECT words FROM noted ORDER BY at")))
+
+
+@pytest.fixture
+def paper(database: Database) -> Database:
+    with database.transaction() as session:
+        session.execute(
+            text("CREATE TABLE noted (words text, at timestamptz DEFAULT clock_timestamp())")
+        )
+    return database
+
+
+def test_a_run_that_lost_its_lock_commits_nothing_more(paper: Database) -> None:
+    def lose(database: Database, *, now: datetime) -> Mapping[str, int]:
+        with database.transaction() as session:
+            note(session, "while it held the lock")
+        cut_the_lock(paper)
+        with database.transaction() as session:
+            note(session, "without the lock")
+        return {}
+
+    made = run(paper, lose)
+    assert made.outcome == "failed"
+    assert "right to run count-things was lost" in (made.error or "")
+    assert noted(paper) == ["while it held the lock"]
+
+
+def test_the_next_run_waits_for_what_the_one_that_lost_its_lock_still_does(
+    paper: Database,
+) -> None:
+    inside, outside = threading.Event(), threading.Event()
+
+    def linger(database: Database, *, now: datetime) -> Mapping[str, int]:
+        with database.transaction() as session:
+            note(session, "former")
+            inside.set()
+            assert outside.wait(30)
+        return {}
+
+    def follow(database: Database, *, now: datetime) -> Mapping[str, int]:
+        with database.transaction() as session:
+            note(session, "next")
+        return {}
+
+    former = threading.Thread(target=run, args=(paper, linger))
+    former.start()
+    assert inside.wait(30)
+    cut_the_lock(paper)
+    following = threading.Thread(target=run, args=(paper, follow))
+    following.start()
+    # Nothing of the next run may be seen while the former one's transaction is open.
+    following.join(0.3)
+    assert following.is_alive()
+    outside.set()
+    for thread in (former, following):
+        thread.join(30)
+    assert noted(paper) == ["former", "next"]
+
+
+def test_a_former_run_that_does_not_end_is_left_alone(
+    paper: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobruns, "_FORMER_RUN_SECONDS", 0.1)
+
+    def lose(database: Database, *, now: datetime) -> Mapping[str, int]:
+        with database.transaction() as session:
+            note(session, "former")
+            cut_the_lock(paper)
+            with pytest.raises(JobAlreadyRunning):
+                run(paper, count_two)
+        return {}
+
+    assert run(paper, lose).outcome == "succeeded"
+    assert run(paper, count_two).outcome == "succeeded"
