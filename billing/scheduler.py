@@ -15,6 +15,7 @@ import logging
 import os
 import socket
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -40,6 +41,7 @@ ELECTION_SECONDS = 2.0
 """How often a process without the lead asks for it."""
 
 _WATCH_SECONDS = 1.0
+_JUMP_SECONDS = 5.0
 _RETRY = timedelta(minutes=5)
 _THREADS = 4
 _LOCK = 7_201_949
@@ -103,16 +105,27 @@ class Scheduler:
         abandoned = jobruns.mark_abandoned(self._database, now=self._clock())
         _log.info("scheduler leads", name=self.name, jobs=len(self._jobs), abandoned=abandoned)
         running = self._started()
+        offset = self._offset()
         lost = True
         try:
             while not stopping.wait(_WATCH_SECONDS):
                 connection.execute(text("SELECT 1"))
+                jumped = self._offset() - offset
+                if abs(jumped) > _JUMP_SECONDS:
+                    # Put back, it would leave every job waiting for a time that has passed.
+                    _log.warning("the clock jumped; planning anew", seconds=round(jumped))
+                    running.shutdown(wait=False)
+                    running, offset = self._started(), offset + jumped
             lost = False
         finally:
             if lost:
                 _log.warning("scheduler lost the lead", name=self.name)
             # Not waiting when the lead is lost: a job that is still going holds its own lock.
             running.shutdown(wait=not lost)
+
+    def _offset(self) -> float:
+        """Return what changes only when somebody sets the clock, in seconds."""
+        return self._clock().timestamp() - time.monotonic()
 
     def _started(self) -> BackgroundScheduler:
         scheduler = BackgroundScheduler(
@@ -159,8 +172,8 @@ def first_run(job: Job, *, last_success: datetime | None, now: datetime) -> date
     Args:
         last_success: when the last run that succeeded began, None if none did.
     """
-    if job.at is None or last_success is None:
-        return now
+    if job.at is None or last_success is None or last_success > now:
+        return now  # a success still to come was recorded by a clock that was wrong
     # The trigger includes its second argument, so begin just after the last run.
     owed: datetime = _trigger(job).get_next_fire_time(
         None, last_success + timedelta(microseconds=1)
