@@ -25,8 +25,8 @@ test: lint ## Check the style, the types, the import rules, and run the tests
 test-fast: $(VENV)/.dev ## Run the tests that need neither a browser nor much time
 	$(BIN)/pytest -n 2 -m "not faults and not browser and not slow" $(ARGS)
 
-test-faults: $(VENV)/.dev ## Run the tests that kill processes on purpose
-	$(BIN)/pytest -m faults $(ARGS)
+test-faults: $(VENV)/.dev ## Kill, cut, fill and slow down on purpose; print what it cost
+	$(BIN)/pytest -n 2 --dist loadfile -m faults $(ARGS)
 
 lint: $(VENV)/.dev ## Check the style, the types and the import rules
 	$(BIN)/ruff format --check .

@@ -1,8 +1,11 @@
 """Fixtures that every test may use; the makers are in `tests/make.py`."""
 
 import hashlib
+import os
+import random
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from flask import Flask
@@ -12,6 +15,7 @@ from sqlalchemy.orm import Session
 
 from metering.kit.db import Database
 from tests import databases, emptying, trusts, web
+from tests.faults import tally as tally_rows
 
 # A busy machine is no fault of a property: promises are tested, not milliseconds.
 settings.register_profile("paygo", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -19,20 +23,46 @@ settings.register_profile("thorough", settings.get_profile("paygo"), max_example
 settings.load_profile("paygo")
 
 
-FAULTS = pytest.StashKey[list[tuple[str, int, int, int, int]]]()
-"""What was killed, how often, of how many events, how many were lost and doubled."""
+SEED = pytest.StashKey[int]()
+"""What faults are drawn with; `PAYGO_FAULT_SEED` repeats a run."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Draw the run's seed, the same for every process of the run."""
+    workers = getattr(config, "workerinput", {})
+    given = workers.get("fault_seed") or os.environ.get("PAYGO_FAULT_SEED")
+    config.stash[SEED] = int(given or random.SystemRandom().randint(1, 999_999))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Tell a process of pytest-xdist the seed."""
+    node.workerinput["fault_seed"] = node.config.stash[SEED]
 
 
 def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config
 ) -> None:
     """Print the table of faults, where there were any."""
-    rows = config.stash.get(FAULTS, [])
+    rows = [
+        value
+        for reports in terminalreporter.stats.values()
+        for report in reports
+        if getattr(report, "when", None) == "call"
+        for name, value in report.user_properties
+        if name == tally_rows.PROPERTY
+    ]
     if rows:
-        terminalreporter.section("killed under load")
-        head = ("killed with SIGKILL", "times", "events", "lost", "doubled")
-        for name, *figures in (head, *rows):
-            terminalreporter.write_line(f"{name:<30}" + "".join(f"{one!s:>9}" for one in figures))
+        seed = config.stash[SEED]
+        terminalreporter.section(f"faults; the same again: PAYGO_FAULT_SEED={seed}")
+        for line in tally_rows.table(rows):
+            terminalreporter.write_line(line)
+
+
+@pytest.fixture
+def tally(request: pytest.FixtureRequest) -> tally_rows.Tally:
+    """Collects what faults cost; see `make test-faults`."""
+    return tally_rows.Tally(request.node.user_properties, seed=request.config.stash[SEED])
 
 
 @pytest.fixture(scope="session")
