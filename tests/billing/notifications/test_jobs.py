@@ -5,6 +5,7 @@ import sys
 import time
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import select
@@ -266,10 +267,10 @@ def test_an_announcement_that_cannot_be_addressed_holds_up_no_other(
     with database.snapshot() as session:
         first = queries.unaddressed(session, limit=1)[0]
 
-    def address(session: Session, *, announcement_id: str, now: datetime) -> int | None:
+    def address(session: Session, *, announcement_id: str, **facts: Any) -> int | None:
         if announcement_id == first:
             raise LookupError
-        return whole(session, announcement_id=announcement_id, now=now)
+        return whole(session, announcement_id=announcement_id, **facts)
 
     monkeypatch.setattr(dispatch, "address", address)
     counts = deliver(database, now=NOW, outlets=outlets())
