@@ -1,8 +1,6 @@
 """A draft's terms and its prices as forms: a row for each tier, a fault at its field."""
 
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from flask import Response, flash, render_template, request, url_for
@@ -21,13 +19,19 @@ from billing.console.forms import (
     text,
     with_dates,
 )
-from billing.console.tariff_pages import MODEL_WORDS, SCOPE_WORDS
+from billing.console.price_fields import (
+    at_fields,
+    pairs,
+    price_choices,
+    price_values,
+    read_price,
+)
 from billing.forms import Form, read_form
 from billing.tariffs import operations, queries
 from billing.tariffs.model import Price, Tariff, parse_tariff, to_document
 from billing.tariffs.queries import TariffVersionUnknown
 from billing.tariffs.tables import TariffVersionRow
-from billing.tariffs.terms import MODELS, SCOPES, VAT_TREATMENTS, price_document
+from billing.tariffs.terms import VAT_TREATMENTS
 from billing.web import go
 from metering.kit.errors import Refusal
 from metering.kit.guards import guarded
@@ -36,21 +40,6 @@ from metering.meters.queries import every as meters_of
 from metering.meters.tables import MeterRow
 
 Answer = Response | str | tuple[str, int]
-
-TIER_ROWS_LEAST, TIER_ROWS_MOST = 4, 20
-_PLAIN = ("label", "meter", "model", "scope", "band", "unit", "resets")
-_NUMBERS = (
-    "unit_price",
-    "package_size",
-    "package_price",
-    "amount",
-    "percent",
-    "discount_percent",
-    "minimum",
-    "maximum",
-)
-_TIER_PARTS = ("up_to", "unit_price", "flat")
-_TIDY = re.compile(r"[£,\s]")
 
 
 class TermsForm(Schema):
@@ -142,11 +131,11 @@ def edit_terms(version_id: str) -> Answer:
             if sent["cos_heading"]:
                 document["cos_heading"] = sent["cos_heading"]
             if sent["bands"]:
-                document["bands"] = _pairs(sent["bands"])
+                document["bands"] = pairs(sent["bands"])
             try:
                 return _save(row, document, said="The terms are saved.")
             except Refusal as refusal:
-                form = _at_fields(form, refusal, at="", whole="bands")
+                form = at_fields(form, refusal, at="", whole="bands")
     page = FormPage(
         "Terms of the draft",
         form,
@@ -177,119 +166,6 @@ def edit_terms(version_id: str) -> Answer:
     )
     shown = render_template("console/form.html", page=page)
     return (shown, 422) if form.errors else shown
-
-
-def _pairs(lines: str) -> dict[str, str]:
-    found = {}
-    for line in lines.splitlines():
-        name, _, value = line.partition(":")
-        if name.strip():
-            found[name.strip()] = value.strip()
-    return found
-
-
-def price_values(price: Price) -> dict[str, str]:
-    """Return a price as the fields of its form."""
-    written: dict[str, Any] = price_document(price)
-    values = {name: str(written[name]) for name in (*_PLAIN, *_NUMBERS) if name in written}
-    values["label"] = price.label
-    values["where"] = "\n".join(f"{name}: {value}" for name, value in price.where)
-    if "included" in written:
-        values["included_quantity"] = written["included"]["quantity"]
-        values["included_per"] = written["included"]["per"]
-    if "convert" in written:
-        values["divide_by"] = written["convert"]["divide_by"]
-        values["divided_unit"] = written["convert"]["unit"]
-    for index, tier in enumerate(written.get("tiers", ())):
-        for part in _TIER_PARTS:
-            if tier.get(part) is not None:
-                values[f"tier-{index}-{part}"] = tier[part]
-    return values
-
-
-@dataclass(frozen=True)
-class TypedPrice:
-    """A price as typed, and the form's tier rows that are not empty."""
-
-    document: dict[str, Any]
-    rows: tuple[int, ...]
-
-
-def read_price(typed: Mapping[str, str], *, key: str | None) -> TypedPrice:
-    """Return what was typed as a price of a tariff file; nothing is judged here.
-
-    Fields that belong to another model than the one chosen are left out.
-    """
-    given = {name: value.strip() for name, value in typed.items() if value.strip()}
-    document: dict[str, Any] = {name: given[name] for name in _PLAIN if name in given}
-    model = document.get("model", "")
-    own = {
-        "unit_price": {"per-unit"},
-        "package_size": {"package"},
-        "package_price": {"package"},
-        "amount": {"flat"},
-        "percent": {"percentage"},
-    }
-    for name in _NUMBERS:
-        if name in given and model in own.get(name, {model}):
-            document[name] = _TIDY.sub("", given[name])
-    if key is not None:
-        document["key"] = key
-    if "where" in given:
-        document["where"] = _pairs(given["where"])
-    if "included_quantity" in given:
-        document["included"] = {
-            "quantity": _TIDY.sub("", given["included_quantity"]),
-            "per": given.get("included_per", "month"),
-        }
-    if "divide_by" in given or "divided_unit" in given:
-        document["convert"] = {
-            "divide_by": _TIDY.sub("", given.get("divide_by", "")) or None,
-            "unit": given.get("divided_unit"),
-        }
-    rows = [
-        number
-        for number in range(TIER_ROWS_MOST)
-        if any(f"tier-{number}-{part}" in given for part in _TIER_PARTS)
-    ]
-    if model in {"graduated", "volume"}:
-        document["tiers"] = [_tier(given, number) for number in rows]
-    return TypedPrice(document, tuple(rows))
-
-
-def _tier(given: Mapping[str, str], number: int) -> dict[str, Any]:
-    tier: dict[str, Any] = {"up_to": None}
-    for part in _TIER_PARTS:
-        if f"tier-{number}-{part}" in given:
-            tier[part] = _TIDY.sub("", given[f"tier-{number}-{part}"])
-    return tier
-
-
-_FIELD_OF = {
-    "included/quantity": "included_quantity",
-    "included/per": "included_per",
-    "convert/divide_by": "divide_by",
-    "convert/unit": "divided_unit",
-    "tiers": "tier-0-unit_price",
-    "": "model",
-}
-
-
-def _at_fields(
-    form: Form, refusal: Refusal, *, at: str, whole: str, rows: tuple[int, ...] = ()
-) -> Form:
-    """Put each fault of a tariff to its field; what is elsewhere is told on the whole."""
-    found: dict[str, str] = {}
-    for fault in refusal.errors:
-        inside = fault.pointer.removeprefix(at).lstrip("/")
-        name = _FIELD_OF.get(inside, inside.partition("/")[0])
-        tier = re.fullmatch(r"tiers/(\d+)/(\w+)", inside)
-        if tier is not None and int(tier[1]) < len(rows):
-            name = f"tier-{rows[int(tier[1])]}-{tier[2]}"
-        if not fault.pointer.startswith(at):
-            name = ""
-        found.setdefault(name, fault.detail)
-    return Form(form.values, {**form.errors, **(found or {whole: refusal.detail})})
 
 
 @blueprint.route("/tariffs/versions/<version_id>/prices/<int:number>", methods=["GET", "POST"])
@@ -362,8 +238,7 @@ def _price_form(
         try:
             return _save(row, {**document, "prices": prices}, said="The price is saved.")
         except Refusal as refusal:
-            form = _at_fields(form, refusal, at=f"/prices/{number}", whole="", rows=typed.rows)
-    filled = sum(f"tier-{place}-unit_price" in form.values for place in range(TIER_ROWS_MOST))
+            form = at_fields(form, refusal, at=f"/prices/{number}", whole="", rows=typed.rows)
     shown = render_template(
         "console/price.html",
         form=form,
@@ -373,25 +248,6 @@ def _price_form(
         version_id=row.id,
         number=number,
         can_remove=price is not None and len(tariff.prices) > 1,
-        tier_rows=range(min(TIER_ROWS_MOST, max(TIER_ROWS_LEAST, filled + 2))),
-        meters=[
-            ("", "None: a fixed amount"),
-            *((one.code, f"{one.name} ({one.code})") for one in meters),
-        ],
-        models=[(one, MODEL_WORDS[one]) for one in MODELS],
-        scopes=[(one, SCOPE_WORDS[one]) for one in SCOPES],
-        bands=[
-            ("", "Any hour"),
-            *((band.name, f"{band.name}: {band.text}") for band in tariff.bands),
-        ],
-        dimensions="; ".join(_dimension_words(one) for one in meters if one.dimensions),
+        choices=price_choices(form, meters=meters, bands=tariff.bands),
     )
     return (shown, 422) if form.errors else shown
-
-
-def _dimension_words(meter: MeterRow) -> str:
-    parts = [
-        f"{name} ({', '.join(about['values'])})" if about.get("values") else name
-        for name, about in sorted(meter.dimensions.items())
-    ]
-    return f"{meter.code}: {', '.join(parts)}"

@@ -210,3 +210,43 @@ def test_an_auditor_only_looks(office: Office, app: Flask) -> None:
     assert "<button" not in shown.split("</header>")[1].split("<footer")[0]
     assert auditor.get(office.form).status_code == 403
     assert auditor.get("/console/local-agreements/loc_none").status_code == 404
+
+
+def test_a_price_is_written_with_the_same_fields_as_a_tariffs(office: Office) -> None:
+    terms = {"tariff": "imaging-archive", **dates("starts_on", "2026-6-1")}
+    tiers = {
+        "act": "add-price",
+        "price-label": "Our night price",
+        "price-meter": "studies-archived",
+        "price-model": "graduated",
+        "price-scope": "own",
+        "price-tier-0-up_to": "1,000",
+        "price-tier-0-unit_price": "dear",
+        "price-tier-2-unit_price": "£0.20",
+    }
+    wrong = web.send(office.analyst, office.form, {**terms, **tiers}, page=office.form)
+    assert wrong.status_code == 422
+    assert 'id="price-tier-0-unit_price-error"' in wrong.text
+    tiers["price-tier-0-unit_price"] = "0.25"
+    added = web.send(office.analyst, office.form, {**terms, **tiers}, page=office.form)
+    assert added.status_code == 200
+    shown = html.unescape(added.text)
+    written = re.findall(r'<textarea[^>]*name="prices"[^>]*>(.*?)</textarea>', shown, re.DOTALL)
+    assert "label: Our night price" in written[0]
+    assert 'value="Our night price"' not in shown
+    # A price that is still in its fields when the terms are proposed counts as well.
+    last = {
+        **terms,
+        "prices": written[0].strip(),
+        "price-model": "flat",
+        "price-label": "Help desk",
+        "price-amount": "99",
+    }
+    answer = web.send(office.analyst, office.form, last, page=office.form)
+    assert answer.location == office.account, answer.text
+    (row,) = office.rows()
+    assert [price["label"] for price in row.terms["prices"]] == ["Our night price", "Help desk"]
+    assert row.terms["prices"][0]["tiers"] == [
+        {"up_to": "1000", "unit_price": "0.25"},
+        {"up_to": None, "unit_price": "0.2"},
+    ]
