@@ -191,7 +191,7 @@ def reconcile(database: Database, *, now: datetime) -> Mapping[str, int]:
     counts = {"compared": 0, "differences": 0, "documents": 0, "faults": 0}
     with database.snapshot() as session:
         for month in months_with_readings(session, first=last.shift(-CORRECTION_MONTHS), last=last):
-            for row in reconcile_month(session, month=month):
+            for row in reconcile_month(session, month=month, ended=month < last):
                 counts["compared"] += 1
                 if row.differences:
                     counts["differences"] += 1

@@ -11,6 +11,7 @@ from billing.runs.model import Reconciled
 from billing.runs.reconciling import reconcile_month
 from billing.runs.rerating import Rerated, Standing, invoiced_months, rerate_invoice, rerate_month
 from metering.kit import audit
+from metering.kit.clock import now
 from metering.kit.db import Database
 from metering.kit.tables import AuditEntryRow
 from metering.periods import Month
@@ -32,7 +33,7 @@ def reconcile(month: Month, show_all: bool, as_json: bool) -> None:
       paygo reconcile 2026-10 --all --json
     """
     with opened_database() as database, database.snapshot() as session:
-        rows = reconcile_month(session, month=month)
+        rows = reconcile_month(session, month=month, ended=month < Month.of(now()))
     wrong = [row for row in rows if row.differences]
     shown = rows if show_all else wrong
     if as_json:

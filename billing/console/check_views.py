@@ -130,12 +130,15 @@ def _compared(
     session: Session, asked: Asked, names: dict[str, str], *, whole: bool
 ) -> Sequence[Reconciled]:
     """Return the lines of the month, or (where it is large) of the organisations searched for."""
+    ended = asked.month < Month.of(edge().clock())
     if whole:
-        return reconciling.reconcile_month(session, month=asked.month)
+        return reconciling.reconcile_month(session, month=asked.month, ended=ended)
     low = asked.search.lower()
     codes = [code for code, name in names.items() if low and low in f"{code} {name}".lower()]
     found = organisation_ids(session, ods_codes=sorted(codes)[:_NAMED_MOST])
-    return reconciling.reconcile_month(session, month=asked.month, organisation_ids=found)
+    return reconciling.reconcile_month(
+        session, month=asked.month, organisation_ids=found, ended=ended
+    )
 
 
 @blueprint.get("/reconciliation")

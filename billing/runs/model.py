@@ -200,7 +200,8 @@ class Reconciled:
     """Conservation for one organisation and meter in one month.
 
     Attributes:
-        events: quantity of raw events, None for a meter whose events do not add up.
+        events: quantity of raw events; of a meter whose events do not add up, what they come
+            to when counted anew, None for a level while the month goes on.
         unbilled: rated and not invoiced; `reason` says why, None when it is nought.
     """
 

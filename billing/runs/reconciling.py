@@ -11,6 +11,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from billing.runs.model import Reconciled
+from billing.runs.recounting import is_recounted, recount
 from metering.events import partitions
 from metering.periods import Month
 
@@ -108,15 +109,23 @@ _REASONS = {
 
 
 def reconcile_month(
-    session: Session, *, month: Month, organisation_ids: Sequence[int] | None = None
+    session: Session,
+    *,
+    month: Month,
+    organisation_ids: Sequence[int] | None = None,
+    ended: bool = True,
 ) -> Sequence[Reconciled]:
     """Return conservation for every organisation and meter of a month.
 
-    Args:
-        organisation_ids: these organisations alone; None for all.
+    Meters whose events add up are compared by their sums; the others are counted anew from
+    the raw events of the month.
 
     Look at `differences` for what does not add up, and at `reason` for what is rated and
     not invoiced.
+
+    Args:
+        organisation_ids: these organisations alone; None for all.
+        ended: the month is over; before that, levels are not known to its end and are left out.
 
     Raises:
         MonthArchived: the raw events are in a file; they were conserved when they left.
@@ -132,20 +141,24 @@ def reconcile_month(
     if organisation_ids is not None:
         asked["subjects"] = list(organisation_ids)
     rows = session.execute(_STATEMENTS[organisation_ids is not None], asked)
+    recounted = recount(session, month=month, ended=ended, organisation_ids=organisation_ids)
     found = []
     for row in rows:
         (organisation, meter, aggregation, events, event_count, reading_count, readings) = row[:7]
         rated, parked, invoiced, same_money, run_status, status = row[7:]
-        additive = aggregation is None or aggregation in ("sum", "count")
+        counted: Decimal | None = Decimal(events)
+        if aggregation is not None and aggregation not in ("sum", "count"):
+            counted = None
+            if is_recounted(aggregation, ended=ended):
+                counted = recounted.get((organisation, meter), Decimal(0))
         found.append(
             Reconciled(
                 month=month.first_day,
                 organisation=organisation,
                 meter=meter,
-                events=Decimal(events) if additive else None,
-                # Readings of other meters are worked out anew, not added up by event.
-                event_count=int(event_count) if additive else 0,
-                reading_event_count=int(reading_count) if additive else 0,
+                events=counted,
+                event_count=int(event_count),
+                reading_event_count=int(reading_count),
                 readings=Decimal(readings),
                 rated=Decimal(rated),
                 parked=Decimal(parked),
