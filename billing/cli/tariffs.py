@@ -11,13 +11,14 @@ from billing.cli.files import FILE, read_document, read_tariff
 from billing.cli.simulate import simulate
 from billing.rating.estimate import estimate as rate_estimate
 from billing.tariffs import operations, queries
+from billing.tariffs.model import Tariff, diff_tariffs, parse_tariff
 from metering.kit.clock import now
 from metering.periods import Month, london_day
 
 
 @click.group()
 def tariff() -> None:
-    """Check, import, export, simulate and list tariffs."""
+    """Check, compare, import, export, simulate and list tariffs."""
 
 
 tariff.add_command(simulate)
@@ -95,6 +96,38 @@ def export(version_id: str) -> None:
     """
     with opened_database() as database, database.snapshot() as session:
         click.echo(operations.export_tariff(session, version_id=version_id), nl=False)
+
+
+@tariff.command()
+@click.argument("old")
+@click.argument("new")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON list of sentences.")
+def diff(old: str, new: str, as_json: bool) -> None:
+    """Say in words what changes from OLD to NEW; each is a tariff file or a version's id.
+
+    \b
+    Examples:
+      paygo tariff diff last-year.yaml this-year.yaml
+      paygo tariff diff tv_01J8ZQ0Q6W3V5T7Y9A1C3E5G7J imaging-archive.yaml
+    """
+    before, after = _file_or_version(old), _file_or_version(new)
+    if before.code != after.code:
+        raise click.ClickException(f"{before.code} and {after.code} are two tariffs.")
+    said = diff_tariffs(before, after)
+    if as_json:
+        print_json(list(said))
+    else:
+        click.echo("\n".join(said) or "Nothing changes.")
+
+
+def _file_or_version(name: str) -> Tariff:
+    if not name.startswith("tv_"):
+        file = Path(name)
+        if not file.is_file():
+            raise click.ClickException(f"There is no file {name}, and a version's id begins tv_.")
+        return read_tariff(file)
+    with opened_database() as database, database.snapshot() as session:
+        return parse_tariff(queries.version(session, version_id=name).content)
 
 
 @tariff.command("list")

@@ -9,8 +9,13 @@ from pathlib import Path
 
 import click
 import pytest
+import yaml
+from click.testing import CliRunner
 
 from billing.cli import root
+from billing.cli.tariffs import tariff
+from metering.kit.db import Database
+from tests import make
 
 CATALOGUE = Path(root.__file__).parents[1] / "demo" / "catalogue"
 
@@ -136,6 +141,29 @@ prices:
       - {up_to: "10", unit_price: "1.005"}
       - {up_to: null, unit_price: "0.5"}
 """
+
+
+def test_tariff_diff_says_in_words_what_changes(
+    tmp_path: Path, database: Database, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", database_url)
+    with database.transaction() as session:
+        make.source(session, code="archive")
+        make.meter(session, code="studies", source="archive")
+        prices = yaml.safe_load(TARIFF)["prices"]
+        version = make.tariff(session, *prices, code="archive", version="1")
+    (tmp_path / "old.yaml").write_text(TARIFF)
+    (tmp_path / "new.yaml").write_text(TARIFF.replace('"0.5"', '"0.45"'))
+    (tmp_path / "other.yaml").write_text(TARIFF.replace("tariff: archive", "tariff: other"))
+    old, new, other = (str(tmp_path / f"{name}.yaml") for name in ("old", "new", "other"))
+    for before in (old, version.id):
+        answer = CliRunner().invoke(tariff, ["diff", before, new])
+        assert (answer.exit_code, answer.output.count("\n")) == (0, 1), answer.output
+        assert "0.45" in answer.output
+    assert CliRunner().invoke(tariff, ["diff", old, version.id]).output == "Nothing changes.\n"
+    assert json.loads(CliRunner().invoke(tariff, ["diff", old, old, "--json"]).output) == []
+    assert "are two tariffs" in CliRunner().invoke(tariff, ["diff", old, other]).output
+    assert "There is no file" in CliRunner().invoke(tariff, ["diff", old, "none.yaml"]).output
 
 
 def test_estimate_prices_supposed_usage_without_a_database(tmp_path: Path) -> None:
