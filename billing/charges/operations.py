@@ -7,7 +7,7 @@ accounts whose own usage or agreement changed are rated, at the frozen price.
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -19,7 +19,7 @@ from billing.charges.inputs import MonthInputs, load_inputs, load_usage, quantit
 from billing.charges.model import SharedKey, shared_key
 from billing.charges.passing import fault_of, pass_over, rate_some
 from billing.charges.tables import MonthRatingRow, PoolShareRow, PoolTotalRow, RatingRow
-from billing.rating.model import Agreement, Charge, FrozenPool, RatingResult, Usage
+from billing.rating.model import Agreement, Charge, FrozenPool, PoolTotal, RatingResult, Usage
 from billing.rating.pools import freeze
 from metering.periods import Month
 
@@ -77,7 +77,7 @@ def freeze_month(session: Session, *, month: Month, now: datetime) -> int:
         return 0
     done = _pass(session, month=month, now=now, everyone=True)
     assert done is not None
-    pools = _pools(done.result)
+    pools = _pools(done.result.pools, done.shared)
     for pool in pools.values():
         writing.write_frozen(session, inputs=done.inputs, pool=pool, now=now)
     done.row.frozen_at = now
@@ -89,6 +89,7 @@ def freeze_month(session: Session, *, month: Month, now: datetime) -> int:
 class _Done:
     counts: RatingCounts
     inputs: MonthInputs
+    shared: tuple[Charge, ...]
     result: RatingResult
     row: MonthRatingRow
 
@@ -116,6 +117,8 @@ def _pass(session: Session, *, month: Month, now: datetime, everyone: bool) -> _
         inputs=inputs,
         codes=codes,
         before={account_id: marks for account_id, (_, marks) in before.items()},
+        # What freezing a pool keeps of each member comes from its charges.
+        keep_shared=everyone or inputs.is_frozen,
     )
     result, faults = passed.rest, passed.faults
     writing.write_ratings(
@@ -152,7 +155,7 @@ def _pass(session: Session, *, month: Month, now: datetime, everyone: bool) -> _
     if inputs.is_frozen:
         # A price that nobody had used when the month closed is frozen at its first use.
         had = {shared_key(pool) for pool in inputs.frozen}
-        for key, pool in _pools(result).items():
+        for key, pool in _pools(result.pools, passed.shared).items():
             if key not in had:
                 writing.write_frozen(session, inputs=inputs, pool=pool, now=now)
         session.flush()
@@ -163,7 +166,7 @@ def _pass(session: Session, *, month: Month, now: datetime, everyone: bool) -> _
         parked=parked,
         faults=len(faults),
     )
-    return _Done(counts=counts, inputs=inputs, result=result, row=row)
+    return _Done(counts=counts, inputs=inputs, shared=passed.shared, result=result, row=row)
 
 
 def thaw_month(session: Session, *, month: Month) -> None:
@@ -258,10 +261,10 @@ def rate_inputs(
     return rate_some(inputs, good, [u for u in usage if u.account not in faults]), faults
 
 
-def _pools(result: RatingResult) -> dict[SharedKey, FrozenPool]:
-    """Return each pool that has a blended price, frozen."""
+def _pools(pools: Iterable[PoolTotal], charges: Iterable[Charge]) -> dict[SharedKey, FrozenPool]:
+    """Return each pool that has a blended price, frozen with the shares of its charges."""
     members: dict[tuple[str, str, str, str, str | None], list[Charge]] = {}
-    for charge in result.charges:
+    for charge in charges:
         if charge.scope != "own":
             members.setdefault(
                 (charge.tariff, charge.version, charge.price_key, charge.scope, charge.group), []
@@ -271,6 +274,6 @@ def _pools(result: RatingResult) -> dict[SharedKey, FrozenPool]:
             pool,
             members.get((pool.tariff, pool.version, pool.price_key, pool.scope, pool.group), ()),
         )
-        for pool in result.pools
+        for pool in pools
         if pool.blended_price is not None
     }

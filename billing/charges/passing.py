@@ -6,17 +6,20 @@ written is taken back, whoever is at fault is found and set aside, and the other
 """
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from typing import TypeVar
 
 from sqlalchemy.orm import Session
 
 from billing.charges.inputs import MonthInputs, load_usage, usage_in_parts
 from billing.charges.keeping import ChargeKeeper
 from billing.rating.engine import MonthRating, rate_month
-from billing.rating.model import Agreement, RatingResult, Usage
+from billing.rating.model import Agreement, Charge, RatingResult, Usage
 
 _LOG = logging.getLogger(__name__)
+T = TypeVar("T")
 Agreements = Mapping[str, Sequence[Agreement]]
 
 
@@ -29,7 +32,8 @@ class Passed:
     """What a pass came to.
 
     Attributes:
-        rest: pools, parked usage, positions, and the charges of shared prices alone.
+        rest: pools, parked usage, positions, and of the charges the shortfalls alone.
+        shared: charges of shared prices, where they were to be kept.
         marks: of every account's charges, by account id.
         written: accounts whose charges were written.
         charges: how many there are, of everyone rated.
@@ -37,6 +41,7 @@ class Passed:
     """
 
     rest: RatingResult
+    shared: tuple[Charge, ...]
     marks: Mapping[str, bytes]
     written: int
     charges: int
@@ -49,16 +54,18 @@ def pass_over(
     inputs: MonthInputs,
     codes: Sequence[str],
     before: Mapping[str, bytes | None],
+    keep_shared: bool = False,
 ) -> Passed:
     """Rate the ODS codes and write their charges.
 
     Args:
+        keep_shared: whether the charges of shared prices are wanted back.
         codes: with or without an account; a shared price needs every member's.
         before: marks by account id, as last written.
     """
     faults = {code: why for code, why in inputs.terms_faults.items() if code in set(codes)}
     try:
-        return _attempt(session, inputs, codes, before, faults)
+        return _attempt(session, inputs, codes, before, faults, keep_shared)
     except CannotBeRated:
         _LOG.exception("rating %s failed; looking for the accounts at fault", inputs.month)
     for code in codes:
@@ -67,7 +74,7 @@ def pass_over(
             why = fault_of(inputs, code, usage)
             if why is not None:
                 faults[code] = why
-    return _attempt(session, inputs, codes, before, faults)
+    return _attempt(session, inputs, codes, before, faults, keep_shared)
 
 
 def fault_of(inputs: MonthInputs, code: str, usage: Iterable[Usage]) -> str | None:
@@ -92,12 +99,21 @@ def rate_some(inputs: MonthInputs, agreements: Agreements, usage: Iterable[Usage
     )
 
 
+def _rated(work: Callable[[], T]) -> T:
+    """Do a piece of rating; what goes wrong in it is some account's, not the database's."""
+    try:
+        return work()
+    except Exception as error:
+        raise CannotBeRated from error
+
+
 def _attempt(
     session: Session,
     inputs: MonthInputs,
     codes: Sequence[str],
     before: Mapping[str, bytes | None],
     faults: Mapping[str, str],
+    keep_shared: bool,  # noqa: FBT001 - see pass_over
 ) -> Passed:
     account_ids = [inputs.account_ids[code] for code in codes if code in inputs.account_ids]
     marks_before = {account_id: before.get(account_id, b"") for account_id in account_ids}
@@ -117,26 +133,29 @@ def _attempt(
         found = next(usage, None)
         while found is not None:
             agreements = [item for code in found.codes for item in inputs.agreements.get(code, ())]
-            try:
-                charges = rating.add(agreements, found.usage)
-            except Exception as error:
-                raise CannotBeRated from error
+            charges = _rated(partial(rating.add, agreements, found.usage))
             count += len(charges)
             writing = keeper.compare(charges)
             # The next usage is read before these charges are written, and priced while they are.
             keeper.wait()
             found = next(usage, None)
             keeper.begin(writing)
-        try:
-            rest = rating.finish()
-        except Exception as error:
-            raise CannotBeRated from error
+        kept: list[Charge] = []
+        shared = rating.shared()
+        while some := _rated(partial(next, shared, ())):
+            count += len(some)
+            keeper.begin(keeper.compare(some))
+            if keep_shared:
+                kept += some
+        rest = _rated(rating.finish)
+        count += len(rest.charges)
         keeper.begin(keeper.compare(rest.charges))
         marks = keeper.close(account_ids)
     return Passed(
         rest=rest,
+        shared=tuple(kept),
         marks=marks,
         written=len(keeper.changed),
-        charges=count + len(rest.charges),
+        charges=count,
         faults=faults,
     )

@@ -74,17 +74,15 @@ def rate_month(
             one day, or an account has two local terms or groups on one day.
     """
     rating = MonthRating(month=month, tariffs=tariffs, history=history, frozen=frozen)
-    with _exactly():
-        own = rating.price(agreements, usage)
-        return rating.result(own)
+    return rating.whole(agreements, usage)
 
 
 class MonthRating:
     """A month rated a few accounts at a time, so that a nation's lines need not be held.
 
     `add` each account once, with all its agreements and usage: what it owes at prices of its
-    own comes back at once and is not kept. `finish` then prices what accounts share, and
-    what depends on the whole of their charges. Which accounts come together, and in what
+    own comes back at once and is not kept. `shared` then prices what accounts share, and
+    `finish` what depends on the whole of their charges. Which accounts come together, and in what
     order, changes nothing.
     """
 
@@ -109,6 +107,7 @@ class MonthRating:
         self._sharing: list[list[Line]] = []
         self._committed: list[Segment] = []
         self._spending: dict[tuple[str, str, str], Decimal] = {}
+        self._pools: list[Pool] | None = None
 
     def add(self, agreements: Iterable[Agreement], usage: Iterable[Usage]) -> list[Charge]:
         """Return the charges of these accounts that nobody else's usage bears on.
@@ -117,15 +116,44 @@ class MonthRating:
             ValueError: see `rate_month`.
         """
         with _exactly():
-            return _charges(self.price(agreements, usage))
+            return _charges(self._price(agreements, usage))
+
+    def shared(self, *, at_once: int = 10_000) -> Iterator[list[Charge]]:
+        """Yield the charges of shared prices, some at a time, once everyone was added.
+
+        An account's come one after another. What was yielded is not kept here, so a nation's
+        shared charges are never all held either; their lines are.
+        """
+        with _exactly():
+            lines, self._pools = self._price_shared()
+            lines.sort(key=_charge_order)
+        for first in range(0, len(lines), at_once):
+            with _exactly():
+                charges = [_charge(line) for line in lines[first : first + at_once]]
+            for line in lines[first : first + at_once]:
+                line.steps = []
+            yield charges
 
     def finish(self) -> RatingResult:
-        """Return all other charges, and the month's pools, parked usage and positions."""
-        with _exactly():
-            return self.result(())
+        """Return what is left to say: shortfalls, pools, parked usage, positions.
 
-    def price(self, agreements: Iterable[Agreement], usage: Iterable[Usage]) -> list[Line]:
-        """Do what `add` does, and return the lines."""
+        Charges of shared prices are among its own where `shared` was not asked for them.
+        """
+        shared: list[Charge] = []
+        if self._pools is None:
+            for charges in self.shared():
+                shared += charges
+        with _exactly():
+            return self._finish(shared, self._pools or [])
+
+    def whole(self, agreements: Iterable[Agreement], usage: Iterable[Usage]) -> RatingResult:
+        """Return the rating of everyone at once, charges in their order; see `rate_month`."""
+        with _exactly():
+            own = self._price(agreements, usage)
+            shared, self._pools = self._price_shared()
+            return self._finish(_charges((*own, *shared)), self._pools)
+
+    def _price(self, agreements: Iterable[Agreement], usage: Iterable[Usage]) -> list[Line]:
         by_account: dict[str, list[Segment]] = {}
         agreements_of: dict[str, list[Agreement]] = {}
         for agreement in sorted(agreements, key=lambda item: (item.account, item.tariff)):
@@ -152,10 +180,7 @@ class MonthRating:
         self._spend(done)
         return done
 
-    def result(self, own: Iterable[Line]) -> RatingResult:
-        """Do what `finish` does, with the charges of these lines among the others."""
-        shared, pools = self._price_shared()
-        charges = _charges((*own, *shared))
+    def _finish(self, charges: Iterable[Charge], pools: Sequence[Pool]) -> RatingResult:
         committed = sorted(self._committed, key=lambda item: (item.account, item.tariff.code))
         short, spent = shortfalls(self._month, committed, self._spending, self._known)
         self._positions.update(spent)
