@@ -41,6 +41,7 @@ EXACT = (
 # The edges: where work becomes true. Everything below takes a session.
 EDGES = (
     "billing/access/",
+    "billing/api/line_views.py",
     "billing/api/views.py",
     "billing/app.py",
     "billing/bundles/work.py",

@@ -2,7 +2,9 @@
 
 from typing import Any
 
-from marshmallow import Schema, fields
+from marshmallow import RAISE, Schema, fields, validate
+
+from metering.kit.paging import PAGE_DEFAULT, PAGE_MAX
 
 TARIFF_EXAMPLE: dict[str, Any] = {
     "tariff": "imaging-archive",
@@ -77,3 +79,15 @@ class CheckOut(Schema):
     effective_from = fields.Date(required=True)
     meters = fields.List(fields.String(), required=True)
     prices = fields.Integer(required=True)
+
+
+class LineEventsQuery(Schema):
+    """A place in the list of a line's events."""
+
+    class Meta:
+        unknown = RAISE
+
+    after = fields.String(metadata={"description": "`next` of the answer before."})
+    limit = fields.Integer(
+        load_default=PAGE_DEFAULT, validate=validate.Range(1, PAGE_MAX), metadata={"example": 100}
+    )

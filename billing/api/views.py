@@ -10,6 +10,7 @@ from flask import Flask, request
 from flask_smorest import Api, Blueprint
 
 from billing.access.guards import SIGNED_IN
+from billing.api.line_views import blueprint as lines
 from billing.api.schemas import (
     CHECKED_EXAMPLE,
     ESTIMATE_EXAMPLE,
@@ -142,3 +143,4 @@ def register(app: Flask) -> None:
     api = app.extensions["flask-smorest"]["apis"][""]["ext_obj"]
     assert isinstance(api, Api)
     api.register_blueprint(blueprint)
+    api.register_blueprint(lines)

@@ -172,7 +172,7 @@ def read_usage(session: Session, *, invoice: Invoice) -> list[UsageRow]:
     ]
     if not lines or invoice.kind is InvoiceKind.CREDIT_NOTE:
         return []
-    books = _books(session, {line.version_id for line in lines})
+    books = books_of(session, {line.version_id for line in lines})
     services = {printed.number: printed.service for printed in invoice.lines}
     found: list[UsageRow] = []
     for month in sorted({Month.of_day(line.month) for line in lines}):
@@ -192,11 +192,11 @@ def read_usage(session: Session, *, invoice: Invoice) -> list[UsageRow]:
         for day, hour, meter, name, unit, labels, dimensions, quantity, events in rows:
             pairs = tuple(sorted((key, str(value)) for key, value in dimensions.items()))
             slot = None if hour == WHOLE_DAY else slot_of(day, hour)
-            line_of = _line_of(by_meter[meter], books, day=day, dimensions=pairs, slot=slot)
+            under = line_of(by_meter[meter], books, day=day, dimensions=pairs, slot=slot)
             found.append(
                 UsageRow(
                     day=day,
-                    service=services[(line_of or by_meter[meter][0]).number],
+                    service=services[(under or by_meter[meter][0]).number],
                     meter=name,
                     quantity=quantity,
                     unit=unit,
@@ -206,8 +206,8 @@ def read_usage(session: Session, *, invoice: Invoice) -> list[UsageRow]:
                     ),
                     hour=None if hour == WHOLE_DAY else hour,
                     events=events,
-                    line_number=None if line_of is None else line_of.number,
-                    charge_id=None if line_of is None else line_of.charge_id,
+                    line_number=None if under is None else under.number,
+                    charge_id=None if under is None else under.charge_id,
                 )
             )
     return found + _moved_on(found, lines, services)
@@ -253,7 +253,7 @@ def _moved_on(
     return moved
 
 
-def _line_of(
+def line_of(
     lines: Sequence[InvoiceLineRow],
     books: Mapping[str, PriceBook],
     *,
@@ -279,6 +279,7 @@ def _line_rows(session: Session, invoice: Invoice) -> list[InvoiceLineRow]:
     return list(queries.lines(session, account_id=invoice.account_id, invoice_id=invoice.id))
 
 
-def _books(session: Session, ids: Iterable[str]) -> dict[str, PriceBook]:
+def books_of(session: Session, ids: Iterable[str]) -> dict[str, PriceBook]:
+    """Return the prices of tariff versions, by the versions' ids."""
     rows = tariffs.versions_by_id(session, ids=set(ids))
     return {row.id: PriceBook(parse_tariff(row.content), None) for row in rows}

@@ -8,8 +8,7 @@ so that a slow committer is never skipped and nothing is added twice.
 from collections import defaultdict
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from datetime import date, datetime
-from decimal import Decimal
+from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import func, select, text
@@ -21,8 +20,8 @@ from metering.events.operations import claim_batches
 from metering.events.tables import usage_events
 from metering.meters.model import ADDITIVE, LEVELS
 from metering.meters.tables import MeterRow
-from metering.periods import LONDON, Month, london_day
-from metering.readings.model import Observation, Total, month_readings
+from metering.periods import LONDON, Month
+from metering.readings.anew import work_out_anew, work_out_month
 from metering.readings.tables import WHOLE_DAY, ReadingRow
 
 BATCHES_MAX = 1_000
@@ -177,169 +176,6 @@ def _touched(
     return touched
 
 
-def work_out_anew(
-    session: Session,
-    *,
-    subject_id: int,
-    meter_id: int,
-    aggregation: str,
-    months: Collection[Month],
-    now: datetime,
-) -> int:
-    """Work out the readings of a meter that cannot be added, from its raw events.
-
-    A changed level lasts, so for a level every later month up to `now` is worked out too.
-
-    Returns:
-        The number of readings that changed.
-    """
-    if aggregation in LEVELS:
-        wanted = [min(months)]
-        while wanted[-1] < max(Month.of(now), *months):
-            wanted.append(wanted[-1].next)
-    else:
-        wanted = sorted(months)
-    return sum(
-        _work_out_month(
-            session,
-            subject_id=subject_id,
-            meter_id=meter_id,
-            aggregation=aggregation,
-            month=month,
-            now=now,
-        )
-        for month in wanted
-    )
-
-
-def _work_out_month(
-    session: Session,
-    *,
-    subject_id: int,
-    meter_id: int,
-    aggregation: str,
-    month: Month,
-    now: datetime,
-) -> int:
-    due = month_readings(
-        aggregation,
-        _observations(session, subject_id=subject_id, meter_id=meter_id, month=month),
-        month=month,
-        carried=(
-            _carried(session, subject_id=subject_id, meter_id=meter_id, before=month)
-            if aggregation in LEVELS
-            else {}
-        ),
-        through_on=london_day(now),
-    )
-    return _write_anew(
-        session, subject_id=subject_id, meter_id=meter_id, month=month, due=due, now=now
-    )
-
-
-def _write_anew(
-    session: Session,
-    *,
-    subject_id: int,
-    meter_id: int,
-    month: Month,
-    due: dict[tuple[int, date], Total],
-    now: datetime,
-) -> int:
-    kept = {
-        (row.dimension_set_id, row.used_on): row
-        for row in session.scalars(
-            select(ReadingRow).where(
-                ReadingRow.subject_id == subject_id,
-                ReadingRow.meter_id == meter_id,
-                ReadingRow.used_on >= month.first_day,
-                ReadingRow.used_on < month.end_day,
-            )
-        )
-    }
-    changed = 0
-    for key, row in kept.items():
-        if key not in due:
-            session.delete(row)
-            changed += 1
-    for key, total in due.items():
-        found = kept.get(key)
-        if found is None:
-            found = ReadingRow(
-                subject_id=subject_id,
-                meter_id=meter_id,
-                used_on=key[1],
-                dimension_set_id=key[0],
-                hour=WHOLE_DAY,
-            )
-            session.add(found)
-        elif (found.quantity, found.event_count) == total:
-            continue
-        found.quantity, found.event_count, found.updated_at = *total, now
-        changed += 1
-    session.flush()
-    return changed
-
-
-def _observations(
-    session: Session, *, subject_id: int, meter_id: int, month: Month
-) -> list[Observation]:
-    columns = usage_events.c
-    rows = session.execute(
-        select(
-            columns.dimension_set_id,
-            columns.occurred_at,
-            columns.quantity,
-            columns.kind,
-            columns.event_key,
-            columns.detail,
-        ).where(
-            columns.period_month == month.first_day,
-            columns.subject_id == subject_id,
-            columns.meter_id == meter_id,
-        )
-    ).all()
-    withdrawn = {row.detail["withdraws"] for row in rows if row.kind == WITHDRAWAL}
-    return [
-        Observation(
-            row.dimension_set_id,
-            row.occurred_at,
-            row.quantity,
-            withdrawn=str(row.event_key) in withdrawn,
-            value=(row.detail or {}).get("value"),
-        )
-        for row in rows
-        if row.kind != WITHDRAWAL
-    ]
-
-
-def _carried(
-    session: Session, *, subject_id: int, meter_id: int, before: Month
-) -> dict[int, Decimal]:
-    """Return, by dimension set, the last level before a month that was not withdrawn."""
-    rows = session.execute(
-        text(
-            """
-            SELECT DISTINCT ON (e.dimension_set_id) e.dimension_set_id, e.quantity
-            FROM usage_events e
-            LEFT JOIN usage_events w ON w.subject_id = e.subject_id AND w.meter_id = e.meter_id
-                AND w.period_month = e.period_month AND w.occurred_at = e.occurred_at
-                AND w.kind = :withdrawal AND w.detail ->> 'withdraws' = e.event_key::text
-            WHERE e.subject_id = :subject AND e.meter_id = :meter AND e.kind <> :withdrawal
-                AND e.period_month < :before AND w.event_key IS NULL
-            ORDER BY e.dimension_set_id, e.occurred_at DESC, e.quantity DESC
-            """
-        ),
-        {
-            "subject": subject_id,
-            "meter": meter_id,
-            "before": before.first_day,
-            "withdrawal": WITHDRAWAL,
-        },
-    )
-    return {row.dimension_set_id: row.quantity for row in rows}
-
-
 def level_pairs(session: Session) -> list[tuple[int, int, str, Month]]:
     """Return subject, meter, aggregation and newest month of every level that has readings."""
     rows = session.execute(
@@ -454,7 +290,7 @@ def rebuild(session: Session, *, month: Month, now: datetime) -> int:
     )
     session.execute(text("DROP TABLE due"))
     for subject_id, meter_id in _pairs_of_month(session, month, anew):
-        changed += _work_out_month(
+        changed += work_out_month(
             session,
             subject_id=subject_id,
             meter_id=meter_id,

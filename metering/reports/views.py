@@ -19,8 +19,8 @@ from metering.meters.queries import MeterUnknown
 from metering.meters.queries import every as every_meter
 from metering.organisations.queries import by_ods_code
 from metering.periods import Month
-from metering.readings.queries import events_of
 from metering.readings.schemas import span_of
+from metering.readings.stored import StoredEvent, events_of
 from metering.readings.views import plain
 from metering.reports import manifests
 from metering.reports.manifests import ManifestReport
@@ -83,21 +83,23 @@ def get_events(arguments: dict[str, Any]) -> Any:
         )
     page = rows[: arguments["limit"]]
     return {
-        "events": [
-            {
-                "id": row.event_id,
-                "kind": "usage" if row.kind == USAGE else "withdrawal",
-                "organisation": row.ods_code,
-                "meter": row.meter,
-                "dimensions": dict(row.dimensions),
-                "quantity": plain(row.quantity),
-                "occurred_at": row.occurred_at.isoformat(),
-                "received_at": row.received_at.isoformat(),
-                "detail": row.detail,
-            }
-            for row in page
-        ],
+        "events": [event_shown(row) for row in page],
         "next": write_cursor(page[-1].cursor) if len(rows) > len(page) else None,
+    }
+
+
+def event_shown(event: StoredEvent) -> dict[str, Any]:
+    """Return a stored event as the API shows it."""
+    return {
+        "id": event.event_id,
+        "kind": "usage" if event.kind == USAGE else "withdrawal",
+        "organisation": event.ods_code,
+        "meter": event.meter,
+        "dimensions": dict(event.dimensions),
+        "quantity": plain(event.quantity),
+        "occurred_at": event.occurred_at.isoformat(),
+        "received_at": event.received_at.isoformat(),
+        "detail": event.detail,
     }
 
 

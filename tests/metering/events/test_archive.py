@@ -20,7 +20,8 @@ from metering.events.archive import (
 from metering.events.partitions import MonthArchived, existing
 from metering.kit.db import Database
 from metering.periods import Month
-from metering.readings.queries import events_of, usage
+from metering.readings.queries import usage
+from metering.readings.stored import events_of
 from tests.metering import make
 from tests.metering.make import NOW, catalogue, event, level_meter, service, withdrawal
 
