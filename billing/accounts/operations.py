@@ -1,17 +1,14 @@
-"""What can be done with an account: open it, agree, order, tax, merge."""
+"""What can be done with an account: open it, change it, put it on tariffs."""
 
-import re
 from collections.abc import Sequence
 from datetime import date, datetime
-from decimal import Decimal
 from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from billing.accounts import queries
-from billing.accounts.model import TREATMENTS
-from billing.accounts.tables import AccountRow, AgreementRow, PurchaseOrderRow, VatTreatmentRow
+from billing.accounts.tables import AccountRow, AgreementRow
 from billing.tariffs import queries as tariff_queries
 from billing.tariffs.tables import TariffRow
 from metering.kit import audit
@@ -68,31 +65,6 @@ class RetrospectiveReasonMissing(Invalid):
 
     code = "retrospective-reason-missing"
     title = "A retrospective change needs a reason"
-
-
-class TreatmentUnknown(Invalid):
-    """VAT treatments are standard, zero, exempt and outside-scope; all but the first give a
-    reason."""
-
-    code = "vat-treatment-invalid"
-    title = "The VAT treatment is not valid"
-
-
-class TreatmentOverlaps(Conflict):
-    """Another treatment holds for some of those days."""
-
-    code = "vat-treatment-overlaps"
-    title = "Another VAT treatment holds then"
-
-
-class OrderInvalid(Invalid):
-    """A purchase order has a number that can be printed, and a value above nought or none."""
-
-    code = "purchase-order-invalid"
-    title = "The purchase order is not complete"
-
-
-_ORDER_NUMBER = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._:/#-]{0,49}")
 
 
 def open_account(
@@ -159,7 +131,7 @@ def open_account(
     )
     session.add(row)
     session.flush()
-    _note(session, "open account", row.id, principal, now, {"organisation": organisation})
+    note(session, "open account", row.id, principal, now, {"organisation": organisation})
     return row
 
 
@@ -191,7 +163,7 @@ def change_account(
     for name, value in changes.items():
         setattr(row, name, list(value) if name == "address" else value)
     session.flush()
-    _note(session, "change account", row.id, principal, now, {"changed": sorted(changes)})
+    note(session, "change account", row.id, principal, now, {"changed": sorted(changes)})
     return row
 
 
@@ -263,7 +235,7 @@ def make_agreement(
     )
     session.add(row)
     session.flush()
-    _note(
+    note(
         session,
         "make agreement",
         account_id,
@@ -297,7 +269,7 @@ def end_agreement(
     need_reason(tariff_queries.tariff(session, code=row.tariff_code), ends_on, reason)
     row.ends_on = ends_on
     session.flush()
-    _note(
+    note(
         session,
         "end agreement",
         account_id,
@@ -306,190 +278,6 @@ def end_agreement(
         {"agreement": agreement_id, "ends_on": str(ends_on), "reason": reason},
     )
     return row
-
-
-def add_purchase_order(
-    session: Session,
-    *,
-    account_id: str,
-    number: str,
-    starts_on: date,
-    principal: str,
-    now: datetime,
-    ends_on: date | None = None,
-    tariff_code: str | None = None,
-    value: Decimal | None = None,
-    hold_when_spent: bool = False,
-) -> PurchaseOrderRow:
-    """Record a purchase order to quote on invoices of London dates `[starts_on, ends_on)`.
-
-    Args:
-        value: pounds without VAT that it covers.
-        hold_when_spent: an invoice beyond the value is held for a person.
-
-    Raises:
-        AccountUnknown, TariffUnknown, BadDates, OrderInvalid.
-    """
-    queries.account(session, account_id=account_id)
-    if tariff_code is not None:
-        tariff_queries.tariff(session, code=tariff_code)
-    if not _ORDER_NUMBER.fullmatch(number.strip()) or (value is not None and value <= 0):
-        raise OrderInvalid(
-            "Give the order's number, at most 50 letters, digits and signs, and a value above "
-            "nought or none."
-        )
-    if ends_on is not None and ends_on <= starts_on:
-        raise BadDates("A purchase order ends after it starts.")
-    row = PurchaseOrderRow(
-        account_id=account_id,
-        id=new_id("po", now=now),
-        number=number.strip(),
-        tariff_code=tariff_code,
-        starts_on=starts_on,
-        ends_on=ends_on,
-        value=value,
-        hold_when_spent=hold_when_spent,
-        created_at=now,
-    )
-    session.add(row)
-    session.flush()
-    _note(session, "add purchase order", account_id, principal, now, {"number": row.number})
-    return row
-
-
-def set_vat_treatment(
-    session: Session,
-    *,
-    account_id: str,
-    treatment: str,
-    reason: str,
-    starts_on: date,
-    principal: str,
-    now: datetime,
-    tariff_code: str | None = None,
-    ends_on: date | None = None,
-) -> VatTreatmentRow:
-    """Say how supplies to an account are taxed from `starts_on`, ending an earlier open one.
-
-    Raises:
-        AccountUnknown, TariffUnknown, TreatmentUnknown, TreatmentOverlaps, BadDates.
-    """
-    queries.account(session, account_id=account_id)
-    if tariff_code is not None:
-        tariff_queries.tariff(session, code=tariff_code)
-    if treatment not in TREATMENTS or (treatment != "standard" and not reason.strip()):
-        raise TreatmentUnknown(
-            f"The treatment is one of {', '.join(TREATMENTS)}; all but standard give a reason."
-        )
-    if ends_on is not None and ends_on <= starts_on:
-        raise BadDates("A treatment ends after it starts.")
-    others = session.scalars(
-        select(VatTreatmentRow).where(
-            VatTreatmentRow.account_id == account_id,
-            VatTreatmentRow.tariff_code.is_(None)
-            if tariff_code is None
-            else VatTreatmentRow.tariff_code == tariff_code,
-        )
-    ).all()
-    for other in others:
-        if other.ends_on is None and other.starts_on < starts_on:
-            other.ends_on = starts_on
-        elif (other.ends_on is None or other.ends_on > starts_on) and (
-            ends_on is None or other.starts_on < ends_on
-        ):
-            raise TreatmentOverlaps(f"Another treatment holds from {show_date(other.starts_on)}.")
-    session.flush()
-    row = VatTreatmentRow(
-        account_id=account_id,
-        id=new_id("vat", now=now),
-        tariff_code=tariff_code,
-        treatment=treatment,
-        reason=reason.strip(),
-        starts_on=starts_on,
-        ends_on=ends_on,
-    )
-    session.add(row)
-    session.flush()
-    _note(
-        session,
-        "set VAT treatment",
-        account_id,
-        principal,
-        now,
-        {"treatment": treatment, "tariff": tariff_code, "starts_on": str(starts_on)},
-    )
-    return row
-
-
-def merge_accounts(
-    session: Session,
-    *,
-    predecessor_id: str,
-    successor_id: str,
-    effective_on: date,
-    principal: str,
-    now: datetime,
-    reason: str | None = None,
-) -> None:
-    """Let one account take over from another on a London date.
-
-    The predecessor keeps its history: usage before the date stays on its account, and what is
-    still to be invoiced for it is addressed to the successor. Its agreements end on the
-    date; the successor goes on under each tariff that it is not already on. How far the
-    predecessor has come in tiers and included quantities of the financial year is added to the
-    successor's as the next month begins, see `charges.inputs`.
-
-    Raises:
-        AccountUnknown, AccountClosed, BadDates, RetrospectiveReasonMissing.
-    """
-    predecessor = queries.account(session, account_id=predecessor_id)
-    successor = queries.account(session, account_id=successor_id)
-    if predecessor_id == successor_id:
-        raise BadDates("An account cannot succeed itself.")
-    if predecessor.closed_at is not None or successor.closed_at is not None:
-        raise AccountClosed("Both accounts of a merger are open until then.")
-    running = queries.agreements(session, account_id=predecessor_id, from_day=effective_on)
-    covered = {
-        row.tariff_code
-        for row in queries.agreements(session, account_id=successor_id, from_day=effective_on)
-    }
-    for row in running:
-        if row.starts_on >= effective_on:
-            session.delete(row)
-        else:
-            end_agreement(
-                session,
-                account_id=predecessor_id,
-                agreement_id=row.id,
-                ends_on=effective_on,
-                principal=principal,
-                now=now,
-                reason=reason,
-            )
-        if row.tariff_code not in covered:
-            make_agreement(
-                session,
-                account_id=successor_id,
-                tariff_code=row.tariff_code,
-                starts_on=effective_on,
-                pooled=row.pooled,
-                group_code=row.group_code,
-                principal=principal,
-                now=now,
-                reason=reason,
-            )
-            covered.add(row.tariff_code)
-    predecessor.closed_at = london_midnight(effective_on)
-    predecessor.successor_id = successor_id
-    session.flush()
-    _note(
-        session,
-        "merge accounts",
-        predecessor_id,
-        principal,
-        now,
-        {"successor": successor_id, "effective_on": str(effective_on)},
-    )
 
 
 def need_reason(tariff: TariffRow, day: date, reason: str | None) -> None:
@@ -505,7 +293,7 @@ def need_reason(tariff: TariffRow, day: date, reason: str | None) -> None:
         )
 
 
-def _note(
+def note(
     session: Session,
     action: str,
     account_id: str,
@@ -513,6 +301,7 @@ def _note(
     now: datetime,
     facts: dict[str, Any],
 ) -> None:
+    """Note a change of an account in the audit trail."""
     audit.record(
         session,
         now=now,

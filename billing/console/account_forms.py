@@ -6,7 +6,7 @@ from typing import Any
 from flask import Response, render_template, request, url_for
 
 from billing.access.guards import current_principal
-from billing.accounts import operations
+from billing.accounts import invoicing, operations, successions
 from billing.accounts.model import TREATMENTS
 from billing.accounts.queries import account as account_row
 from billing.accounts.queries import payers
@@ -277,7 +277,7 @@ def new_order(account_id: str) -> Answer:
         if sent is not None:
             try:
                 with edge().database.transaction() as session:
-                    operations.add_purchase_order(
+                    invoicing.add_purchase_order(
                         session,
                         account_id=account_id,
                         number=sent["number"],
@@ -325,7 +325,7 @@ def set_treatment(account_id: str) -> Answer:
         if sent is not None:
             try:
                 with edge().database.transaction() as session:
-                    operations.set_vat_treatment(
+                    invoicing.set_vat_treatment(
                         session,
                         account_id=account_id,
                         treatment=sent["treatment"],
@@ -370,7 +370,7 @@ def merge_account(account_id: str) -> Answer:
         if sent is not None:
             try:
                 with edge().database.transaction() as session:
-                    operations.merge_accounts(
+                    successions.merge_accounts(
                         session,
                         predecessor_id=account_id,
                         successor_id=sent["successor"],

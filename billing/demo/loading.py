@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 from billing.access import operations as access
 from billing.access import queries as access_queries
 from billing.access.model import Grant, Role
-from billing.accounts import allocating
+from billing.accounts import allocating, invoicing
 from billing.accounts import operations as accounts
 from billing.accounts import queries as account_queries
 from billing.accounts.allocation import CostShare
@@ -156,7 +156,7 @@ def open_account(
     )
     year = financial_year_start(month.financial_year)
     if in_division:
-        accounts.set_vat_treatment(
+        invoicing.set_vat_treatment(
             session,
             account_id=account.id,
             treatment="outside-scope",
@@ -168,7 +168,7 @@ def open_account(
     if not _one_in(8, body):
         # Most orders are ample; one in a dozen will not last the year.
         small = _one_in(12, body)
-        accounts.add_purchase_order(
+        invoicing.add_purchase_order(
             session,
             account_id=account.id,
             number=f"PO-{body.ods_code}-{year.first_day:%y}{year.shift(12).first_day:%y}",

@@ -227,10 +227,17 @@ def journal_sums(session: Session, *, first_day: date, end_day: date) -> Journal
 _Codes = dict[tuple[str, str], tuple[str, str]]
 
 
+def codes(session: Session) -> Sequence[LedgerCodeRow]:
+    """Return the cost codes that are set, by ledger account and service."""
+    return session.scalars(
+        select(LedgerCodeRow).order_by(LedgerCodeRow.ledger_account, LedgerCodeRow.service)
+    ).all()
+
+
 def _codes(session: Session) -> _Codes:
     return {
         (row.ledger_account, row.service): (row.cost_centre, row.subjective_code)
-        for row in session.scalars(select(LedgerCodeRow))
+        for row in codes(session)
     }
 
 

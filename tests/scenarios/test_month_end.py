@@ -5,7 +5,7 @@ import io
 from datetime import date, datetime
 from decimal import Decimal
 
-from billing.accounts import operations as accounts
+from billing.accounts import invoicing, successions
 from billing.documents.lines_csv import lines_csv
 from metering.kit.db import Database
 from metering.periods import Month
@@ -230,7 +230,7 @@ def test_two_trusts_merge_mid_month(database: Database) -> None:
     old, new = trusts(database, "RA1", "RA2")
     uses(database, "RA1", "10", at=date(2026, 4, 10))
     with database.transaction() as session:
-        accounts.merge_accounts(
+        successions.merge_accounts(
             session,
             predecessor_id=old.id,
             successor_id=new.id,
@@ -271,7 +271,7 @@ def test_an_invoice_quotes_the_purchase_order_and_what_it_has_left(database: Dat
     service(database)
     (trust,) = trusts(database, "RRK")
     with database.transaction() as session:
-        accounts.add_purchase_order(
+        invoicing.add_purchase_order(
             session,
             account_id=trust.id,
             number="PO-77",

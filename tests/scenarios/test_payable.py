@@ -6,7 +6,7 @@ from decimal import Decimal
 import pytest
 from sqlalchemy import select
 
-from billing.accounts import operations as accounts
+from billing.accounts import invoicing
 from billing.accounts.allocating import (
     CostAllocationInvalid,
     CostAllocationOverlaps,
@@ -50,7 +50,7 @@ def allocate(database: Database, trust: AccountRow, *shares: CostShare, **facts:
 def order(database: Database, trust: AccountRow, number: str, **facts: object) -> None:
     said = {"starts_on": date(2026, 4, 1), **facts}
     with database.transaction() as session:
-        accounts.add_purchase_order(
+        invoicing.add_purchase_order(
             session,
             account_id=trust.id,
             number=number,

@@ -5,6 +5,7 @@ from datetime import date, timedelta
 import pytest
 
 from billing.accounts import operations as accounts
+from billing.accounts import successions
 from billing.accounts.queries import heirs, predecessors
 from billing.accounts.successions import split_account
 from billing.payments import reminders
@@ -17,7 +18,7 @@ from tests.scenarios.story import APRIL, JUNE, MAY, month_end, service, trusts, 
 
 def merge(database: Database, old: str, new: str, on: date) -> None:
     with database.transaction() as session:
-        accounts.merge_accounts(
+        successions.merge_accounts(
             session,
             predecessor_id=old,
             successor_id=new,

@@ -6,7 +6,7 @@ from decimal import Decimal
 import pytest
 from sqlalchemy.orm import Session
 
-from billing.accounts import model, operations, queries
+from billing.accounts import invoicing, model, operations, queries, successions
 from billing.tariffs.operations import note_invoiced
 from metering.organisations.queries import OrganisationUnknown
 from metering.periods import london_midnight
@@ -66,7 +66,7 @@ def test_joining_in_an_invoiced_month_needs_a_reason(session: Session, service: 
 
 def test_the_most_particular_vat_treatment_applies(session: Session, service: None) -> None:
     trust = make.account(session)
-    operations.set_vat_treatment(
+    invoicing.set_vat_treatment(
         session,
         account_id=trust.id,
         treatment="outside-scope",
@@ -74,7 +74,7 @@ def test_the_most_particular_vat_treatment_applies(session: Session, service: No
         starts_on=date(2026, 4, 1),
         **BY,
     )
-    operations.set_vat_treatment(
+    invoicing.set_vat_treatment(
         session,
         account_id=trust.id,
         treatment="standard",
@@ -92,8 +92,8 @@ def test_the_most_particular_vat_treatment_applies(session: Session, service: No
     assert on(date(2026, 5, 31)) == "outside-scope"
     assert on(date(2026, 6, 1)) == "standard"
     assert on(date(2026, 6, 1), "another") == "outside-scope"
-    with pytest.raises(operations.TreatmentUnknown):
-        operations.set_vat_treatment(
+    with pytest.raises(invoicing.TreatmentUnknown):
+        invoicing.set_vat_treatment(
             session,
             account_id=trust.id,
             treatment="zero",
@@ -108,7 +108,7 @@ def test_a_purchase_order_for_one_service_comes_before_the_one_for_all(
 ) -> None:
     trust = make.account(session)
     for number, code in (("PO-ALL", None), ("PO-IMG", "imaging-archive")):
-        operations.add_purchase_order(
+        invoicing.add_purchase_order(
             session,
             account_id=trust.id,
             number=number,
@@ -134,7 +134,7 @@ def test_a_merger_ends_the_predecessors_agreements_and_goes_on_with_the_successo
 ) -> None:
     old, new = make.account(session, code="RA1"), make.account(session, code="RA2")
     make.agreement(session, account=old, group_code="QWO")
-    operations.merge_accounts(
+    successions.merge_accounts(
         session,
         predecessor_id=old.id,
         successor_id=new.id,

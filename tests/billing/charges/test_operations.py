@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import select, text, update
 from sqlalchemy.orm import Session
 
-from billing.accounts.operations import merge_accounts
+from billing.accounts.successions import merge_accounts
 from billing.accounts.tables import AccountRow, AgreementRow
 from billing.charges import inputs, operations, queries
 from billing.charges.facts import read_working

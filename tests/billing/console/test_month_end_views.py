@@ -8,7 +8,7 @@ from flask import Flask
 
 from billing import jobs
 from billing.access.model import Grant, Role
-from billing.accounts import operations as accounts
+from billing.accounts import invoicing
 from billing.runs import operations
 from metering.kit.db import Database
 from metering.kit.tables import AuditEntryRow
@@ -25,7 +25,7 @@ def test_a_month_end_from_start_to_documents(
     service(database)
     first, second = trusts(database, "RA1", "RA2")
     with database.transaction() as session:
-        accounts.add_purchase_order(
+        invoicing.add_purchase_order(
             session,
             account_id=second.id,
             number="PO-1",
@@ -148,7 +148,7 @@ def test_the_list_before_issue_is_shown_counted_and_filtered(
     spent, low, fine = trusts(database, "RA1", "RA2", "RA3")
     with database.transaction() as session:
         for account, value in ((spent, "10"), (low, "600"), (fine, "9000")):
-            accounts.add_purchase_order(
+            invoicing.add_purchase_order(
                 session,
                 account_id=account.id,
                 number=f"PO-{value}",

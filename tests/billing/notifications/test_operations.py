@@ -4,7 +4,7 @@ import pytest
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
-from billing.accounts import operations as accounts
+from billing.accounts import successions
 from billing.notifications import dispatch, endpoints, operations, queries
 from billing.notifications.endpoints import EndpointEnded
 from billing.notifications.model import Owner, Result, WebhookUrlInvalid
@@ -106,7 +106,7 @@ def test_an_announcement_is_addressed_once(session: Session, account_id: str) ->
 
 def test_after_a_merger_the_successor_is_told(session: Session, account_id: str) -> None:
     successor = make.account(session, code="RX1").id
-    accounts.merge_accounts(
+    successions.merge_accounts(
         session,
         predecessor_id=account_id,
         successor_id=successor,

@@ -9,7 +9,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from billing.access.model import Grant, Role
-from billing.accounts import operations as accounts
+from billing.accounts import invoicing
 from billing.budgets import queries
 from metering.kit.db import Database
 from tests import make, web
@@ -113,7 +113,7 @@ def test_an_editor_of_one_account_changes_nothing_of_another_that_they_may_see(
 def test_purchase_orders_say_what_is_left_on_them(trust: Trust) -> None:
     assert "There is no purchase order" in trust.editor.get(BUDGETS).text
     with trust.database.transaction() as session:
-        accounts.add_purchase_order(
+        invoicing.add_purchase_order(
             session,
             account_id=trust.account_id,
             number="PO-774120",

@@ -10,7 +10,7 @@ from billing.access import queries
 from billing.access.guards import scope_of
 from billing.access.model import Grant, Role
 from billing.access.operations import create_user, start_session
-from billing.accounts.operations import merge_accounts
+from billing.accounts.successions import merge_accounts
 from billing.accounts.tables import AccountRow
 from metering.kit.db import Database
 from tests import make, web
