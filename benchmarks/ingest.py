@@ -53,8 +53,7 @@ def rows(url: str, arguments: argparse.Namespace, made: Material) -> None:
             show(plan.size, before[plan.size])
         began = monotonic()
         material.fill(ready.connection, arguments.rows, random_ids=made.random_ids)
-        # Neither the start nor the end shall be measured with the other's dirty pages.
-        ready.checkpoint()
+        ready.vacuum()
         print(
             f"{arguments.rows:,} rows in {monotonic() - began:.0f} s;"
             f" {ready.space()}; ids {'random' if made.random_ids else 'time-ordered'}",
