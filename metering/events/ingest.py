@@ -6,6 +6,7 @@ process remembers (catalogue, partitions) and the queue for group commit.
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from uuid import UUID
 
 from sqlalchemy.exc import DBAPIError
 
@@ -72,17 +73,23 @@ class Ingest:
             ScopeMissing: the key may not post events.
             CatalogueBusy: the catalogue changed at every attempt.
         """
-        return self._accept(decoded, lambda: self.catalogue.authenticate(key, now=now), now=now)
+        lot = self._accept(decoded, lambda: self.catalogue.authenticate(key, now=now), now=now)
+        return lot.receipt()
 
-    def accept_from(
+    def accept_again(
         self, decoded: Decoded, *, principal: SourcePrincipal, now: datetime
-    ) -> Receipt:
-        """Judge and store events of a source that is known by other means than a key."""
-        return self._accept(decoded, lambda: principal, now=now)
+    ) -> dict[int, UUID]:
+        """Judge and store events that were refused before.
+
+        Returns:
+            By place, the ids under which those are kept that are refused again.
+        """
+        lot = self._accept(decoded, lambda: principal, now=now)
+        return {refused.fate.index: refused.kept_as(lot.source_id) for refused in lot.refused}
 
     def _accept(
         self, decoded: Decoded, who: Callable[[], SourcePrincipal], *, now: datetime
-    ) -> Receipt:
+    ) -> Lot:
         stale: Catalogue | None = None
         for _ in range(_ATTEMPTS):
             if stale is not None:
@@ -96,7 +103,7 @@ class Ingest:
                 self._combiner.store(lot)
             except CatalogueMoved:
                 continue
-            return lot.receipt()
+            return lot
         raise CatalogueBusy("The catalogue is being changed; send the events again.", retry_after=1)
 
     def note_use(self, key_id: str, *, now: datetime) -> None:

@@ -66,6 +66,10 @@ def judge(
         for (source, name), kind in catalogue.types.items()
         if source == principal.source_id
     }
+    lot.numbers = {
+        name: [measured for measured, is_number in kind.measured_numbers if is_number]
+        for name, kind in types.items()
+    }
     if not take_usual(items, lot, code=code, subjects=subjects, types=types, window=window):
         _take_all(items, lot, catalogue, code, types, window, dimension_sets)
     lot.judged = (len(lot.fates), len(lot.refused))

@@ -3,10 +3,11 @@
 Columns are already in PostgreSQL's binary form, since they are filled for every event there is.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 import msgspec
 
@@ -20,8 +21,9 @@ from metering.events.model import (
     Fate,
     FateName,
     Receipt,
+    hashed_uuid,
 )
-from metering.events.quantities import ONE_PACKED
+from metering.events.quantities import ONE_PACKED, is_quantity
 from metering.kit.nhs_number import mask_nhs_numbers
 
 
@@ -31,6 +33,11 @@ class Refused:
 
     fate: Fate
     body: dict[str, Any]
+
+    def kept_as(self, source_id: int) -> UUID:
+        """Return the id under which it is kept: the same for the same event and reason."""
+        content = [source_id, self.fate.fate, self.fate.code, self.body]
+        return UUID(bytes=hashed_uuid(msgspec.json.encode(content)))
 
 
 @dataclass(slots=True)
@@ -97,6 +104,8 @@ class Lot:
     fates: list[Fate] = field(default_factory=list)
     refused: list[Refused] = field(default_factory=list)
     envelopes: Sequence[Any] = ()
+    numbers: Mapping[str, Collection[str]] = field(default_factory=dict)
+    """By event type: the members of `data` that some meter needs as a number."""
     judged: tuple[int, int] = (0, 0)
 
     def repeated(self, position: int, *, same: bool) -> None:
@@ -137,7 +146,9 @@ def refuse(
         _clean_text(detail),
     )
     lot.fates.append(found)
-    lot.refused.append(Refused(found, body_of(lot.envelopes[index])))
+    sent = lot.envelopes[index]
+    numbers = lot.numbers.get(sent.type, ()) if isinstance(sent, Envelope) else ()
+    lot.refused.append(Refused(found, body_of(sent, numbers=numbers)))
 
 
 def repeat(lot: Lot, index: int, event_id: str, *, same: bool) -> None:
@@ -194,18 +205,30 @@ _UNCOUNTED = packed_int4(UNCOUNTED_METER)
 _BODY_CHARACTERS_MAX = 65_536
 
 
-def body_of(item: Any) -> dict[str, Any]:
+def body_of(item: Any, *, numbers: Collection[str] = ()) -> dict[str, Any]:
     """Return an event as it is kept: JSON-ready, patients' numbers masked, bounded.
 
     Decimals become texts, so that nothing is rounded; a value that the database's
     JSON cannot hold (a null character) is replaced.
+
+    Args:
+        numbers: members of an envelope's data that are measured as numbers. A quantity there
+            is kept as it is: one number in eleven of ten digits passes for a patient's.
     """
     sent = item.body if isinstance(item, Unreadable) else item
+    quantities: dict[str, str] = {}
     if isinstance(sent, Envelope):
+        quantities = {
+            name: str(sent.data[name])
+            for name in numbers
+            if name in sent.data and is_quantity(sent.data[name])
+        }
         sent = {
             name: value for name, value in msgspec.to_builtins(sent).items() if value is not None
         }
     kept = _clean(sent)
+    if quantities:
+        kept["data"] |= quantities
     if len(msgspec.json.encode(kept)) > _BODY_CHARACTERS_MAX:
         shown = msgspec.json.encode(kept)[:4096].decode(errors="replace")
         return {"shortened": mask_nhs_numbers(shown)}

@@ -70,6 +70,15 @@ def read_quantity(value: Any) -> Decimal:
     return _bare(exact)
 
 
+def is_quantity(value: Any) -> bool:
+    """Return whether `read_quantity` would take a value."""
+    try:
+        read_quantity(value)
+    except QuantityRefused:
+        return False
+    return True
+
+
 def _too_large() -> QuantityRefused:
     return QuantityRefused(
         "quantity-too-large",

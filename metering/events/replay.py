@@ -12,7 +12,7 @@ from sqlalchemy import select
 
 from metering.events.decoding import Decoded, read_kept
 from metering.events.ingest import Ingest
-from metering.events.model import CONFLICT, REJECTED
+from metering.events.model import REJECTED
 from metering.events.operations import open_events, resolve
 from metering.events.tables import QuarantinedEventRow
 from metering.kit import audit
@@ -38,7 +38,8 @@ class Replayed:
 
     Attributes:
         accepted: now stored (or found stored already).
-        refused: still refused; they stay open.
+        refused: still refused. Where the reason is another one now, they are open under
+            that reason, and what they were refused for before is closed.
         skipped: cannot be replayed, because a patient's number was masked in them
             or another event with their id stands.
     """
@@ -78,14 +79,17 @@ def replay(
         raise ReplayImpossible(
             "A conflict cannot be replayed, nor an event in which a number was masked."
         )
-    accepted: list[UUID] = []
+    closed: list[UUID] = []
+    refused = 0
     for source in sorted({row.source_id for row in fit}):
         mine = [row for row in fit if row.source_id == source]
         for start in range(0, len(mine), REPLAYED_TOGETHER_MAX):
             some = mine[start : start + REPLAYED_TOGETHER_MAX]
-            accepted += _replay_some(ingest, some, sources[source], now=now)
+            again = _replay_some(ingest, some, sources[source], now=now)
+            refused += len(again)
+            closed += [row.id for index, row in enumerate(some) if again.get(index) != row.id]
     with database.transaction() as session:
-        resolve(session, ids=accepted, status="replayed", principal=principal, now=now)
+        resolve(session, ids=closed, status="replayed", principal=principal, now=now)
         audit.record(
             session,
             now=now,
@@ -93,9 +97,9 @@ def replay(
             action="replay refused events",
             object_kind="quarantine",
             object_id=code or "chosen",
-            facts={"accepted": len(accepted), "refused": len(fit) - len(accepted)},
+            facts={"accepted": len(fit) - refused, "refused": refused},
         )
-    return Replayed(len(accepted), len(fit) - len(accepted), skipped)
+    return Replayed(len(fit) - refused, refused, skipped)
 
 
 def _can_be_replayed(row: QuarantinedEventRow) -> bool:
@@ -104,9 +108,8 @@ def _can_be_replayed(row: QuarantinedEventRow) -> bool:
 
 def _replay_some(
     ingest: Ingest, rows: Sequence[QuarantinedEventRow], source: SourceRow, *, now: datetime
-) -> list[UUID]:
+) -> dict[int, UUID]:
+    """Replay some events of a source; return, by place, as what the refused ones are kept now."""
     whoever = SourcePrincipal(source.id, source.code, "replay", "replay", frozenset({EVENTS_WRITE}))
     decoded = Decoded([read_kept(row.body) for row in rows])
-    receipt = ingest.accept_from(decoded, principal=whoever, now=now)
-    refused = {fate.index for fate in receipt.fates if fate.fate in {REJECTED, CONFLICT}}
-    return [row.id for index, row in enumerate(rows) if index not in refused]
+    return ingest.accept_again(decoded, principal=whoever, now=now)

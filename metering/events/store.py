@@ -11,16 +11,14 @@ from collections.abc import Sequence
 from datetime import datetime
 from operator import itemgetter
 from typing import Any
-from uuid import UUID
 
-import msgspec
 import psycopg
 from psycopg.types.json import Jsonb
 from sqlalchemy.exc import DBAPIError
 
 from metering.events.corrections import store_specials
 from metering.events.lots import Lot
-from metering.events.model import CONFLICT, DUPLICATE, REJECTED, hashed_uuid
+from metering.events.model import CONFLICT, DUPLICATE, REJECTED
 from metering.events.packing import (
     COPY_EVENTS,
     COPY_KEYS,
@@ -291,11 +289,10 @@ def _store_batches(
         batch.rejected += counted[REJECTED]
         for refused in lot.refused:
             fate = refused.fate
-            # The same refused event sent again and again is kept once.
-            content = msgspec.json.encode([lot.source_id, fate.fate, fate.code, refused.body])
             quarantined.append(
                 (
-                    UUID(bytes=hashed_uuid(content)),
+                    # The same refused event sent again and again is kept once.
+                    refused.kept_as(lot.source_id),
                     lot.source_id,
                     batch.id,
                     now,

@@ -1,6 +1,7 @@
 """Refused events: replayed once the cause is mended, or dismissed."""
 
 from datetime import date
+from typing import Any
 
 import pytest
 
@@ -69,6 +70,59 @@ def test_what_was_masked_or_conflicts_is_not_replayed(
             replay(database, service.ingest, code=code, principal="test", now=NOW)
     with pytest.raises(ReplayImpossible):
         replay(database, service.ingest, principal="test", now=NOW)
+
+
+def test_an_event_refused_again_for_another_reason_is_open_once_under_that_reason(
+    service: make.Service, database: Database
+) -> None:
+    service.post(event(1, subject="RYR", data={"studies": "-1"}), event(2, subject="RYR"))
+    with database.transaction() as session:
+        organisations.register(session, ods_code="RYR", name="Sussex", kind="acute", now=NOW)
+    done = replay(database, service.ingest, code="subject-unknown", principal="test", now=NOW)
+    assert (done.accepted, done.refused) == (1, 1)
+    with database.snapshot() as session:
+        assert queries.quarantine_reasons(session) == {"quantity-negative": 1}
+        rows = queries.quarantine(session, status=None)
+    assert sorted((row.code, row.status) for row in rows) == [
+        ("quantity-negative", "open"),
+        ("subject-unknown", "replayed"),
+        ("subject-unknown", "replayed"),
+    ]
+    again = replay(database, service.ingest, code="quantity-negative", principal="test", now=NOW)
+    assert (again.accepted, again.refused) == (0, 1)
+    with database.snapshot() as session:
+        assert queries.quarantine_reasons(session) == {"quantity-negative": 1}
+
+
+@pytest.mark.parametrize("quantity", ["9434765919", 9434765919])
+def test_a_quantity_is_no_patients_number_and_is_replayed(
+    service: make.Service, database: Database, quantity: str | int
+) -> None:
+    service.post(event(1, subject="RYR", data={"studies": quantity}))
+    with database.transaction() as session:
+        (row,) = queries.quarantine(session)
+        assert row.body["data"]["studies"] == "9434765919"
+        organisations.register(session, ods_code="RYR", name="Sussex", kind="acute", now=NOW)
+    done = replay(database, service.ingest, code="subject-unknown", principal="test", now=NOW)
+    assert (done.accepted, done.skipped) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"type": "study.unheard"},  # nobody says that this member is a number
+        {"data": {"studies": "patient 9434765919"}},
+        {"data": {"studies": "1", "note": "9434765919"}},
+    ],
+    ids=str,
+)
+def test_whatever_is_not_measured_as_a_number_is_masked(
+    service: make.Service, database: Database, changed: dict[str, Any]
+) -> None:
+    service.post(event(1, **{"data": {"studies": "9434765919"}, **changed}))
+    with database.snapshot() as session:
+        (row,) = queries.quarantine(session)
+    assert "9434765919" not in str(row.body)
 
 
 def test_a_dismissed_event_stays_and_is_not_replayed(
