@@ -59,7 +59,11 @@ def reached(tiers: Sequence[Tier], quantity: Decimal) -> Reached:
 
 @dataclass(frozen=True)
 class PoolLine:
-    """One pooled price, in words and as a bar of tiers."""
+    """One pooled price, in words and as a bar of tiers.
+
+    Attributes:
+        residue: of a closed month, what late usage leaves with the central team.
+    """
 
     service: str
     label: str
@@ -72,6 +76,7 @@ class PoolLine:
     members: int
     saving: Decimal
     percent: int
+    residue: str = ""
 
 
 def pool_line(standing: PoolStanding, *, service: str) -> PoolLine:
@@ -107,6 +112,27 @@ def pool_line(standing: PoolStanding, *, service: str) -> PoolLine:
         members=row.member_count,
         saving=row.saving,
         percent=max(0, min(100, percent)),
+        residue=residue_words(row.true_up, frozen=row.frozen_at is not None),
+    )
+
+
+def residue_words(true_up: Decimal, *, frozen: bool) -> str:
+    """Say what a frozen price leaves with the central team.
+
+    Args:
+        true_up: pounds that the use would come to at the price that it makes now, less what it
+            comes to at the frozen price.
+    """
+    if not frozen:
+        return ""
+    left = to_pennies(true_up)
+    if left == 0:
+        return "The price was frozen when the month closed."
+    more = "less" if left > 0 else "more"
+    keeps = "The central team bears it" if left > 0 else "The central team keeps it"
+    return (
+        f"The price was frozen when the month closed. Since then late use has come to "
+        f"{show_pounds(abs(left))} {more} than at the price that it makes. {keeps}."
     )
 
 

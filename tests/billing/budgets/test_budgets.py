@@ -128,6 +128,10 @@ def test_a_cost_centre_bears_its_share_of_what_is_allocated(
     allocate(session, trust, ("RAD 1", "100"))
     whole = spent()
     assert whole.startswith("70.00 ")
+    # 50 in the hundred are passed, and the forecast is above the budget.
+    operations.warn(session, now=NOW)
+    said = [(basis, share) for basis, share, _ in told(session)]
+    assert said == [("forecast", 100), ("spent", 50)]
     allocate(session, trust, ("RAD 1", "30"), ("RAD 2", "70"), meter="studies-archived")
     # 30% of June's 70.00, and of what is expected.
     assert spent() == f"21.00 {Decimal(whole.split()[1]) * 30 / 100:.2f}"

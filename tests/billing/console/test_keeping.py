@@ -12,7 +12,7 @@ from sqlalchemy import text
 
 from billing.access.model import Grant, Role
 from billing.accounts import queries as accounts
-from billing.console.overview_pages import reached
+from billing.console.overview_pages import reached, residue_words
 from billing.tariffs.model import Tier
 from metering.kit.db import Database
 from tests import make, web
@@ -261,3 +261,14 @@ def test_a_pool_says_its_tier_and_how_far_the_next_is(
     ]
     at = reached(tiers, Decimal(quantity))
     assert (at.number, at.distance) == (number, None if distance is None else Decimal(distance))
+
+
+def test_what_a_frozen_price_leaves_with_the_central_team_is_said() -> None:
+    assert residue_words(Decimal("-53.684"), frozen=False) == ""
+    assert residue_words(Decimal("0.001"), frozen=True) == (
+        "The price was frozen when the month closed."
+    )
+    more = residue_words(Decimal("-53.684"), frozen=True)
+    assert "£53.68 more than at the price that it makes. The central team keeps it." in more
+    less = residue_words(Decimal("12.5"), frozen=True)
+    assert "£12.50 less than at the price that it makes. The central team bears it." in less
