@@ -19,13 +19,19 @@ from granian.log import LogLevels
 from granian.server import Server
 from granian.server.common import AbstractServer
 
+from metering.kit.bodies import Bodies
 from metering.kit.config import Settings
 from metering.kit.db import Database
 from metering.kit.errors import Conflict
 from metering.kit.processes import die_with_parent, relax_collector
 
-THREADS = 32
+THREADS = 64
 """Requests that one worker answers at once."""
+
+READERS = 32
+"""Of those, how many may wait for what their clients have yet to send."""
+
+_PATIENCE_WITH_READERS_SECONDS = 10
 
 CONNECTIONS = 10
 """To the database, of one worker's pages and reports; events have one of their own."""
@@ -68,7 +74,7 @@ def run_web(settings: Settings, url: str, *, make_app: MakeApp) -> None:
         database = Database(url, pool_size=CONNECTIONS, application_name="paygo web")
         app = make_app(settings, database)
         relax_collector()
-        return app
+        return Bodies(app, at_once=READERS, seconds=_PATIENCE_WITH_READERS_SECONDS)
 
     server(host=settings.host, port=settings.port, workers=settings.web_workers).serve(
         target_loader=load, wrap_loader=False
@@ -86,7 +92,7 @@ def server(*, host: str, port: int, workers: int) -> AbstractServer[Any]:
         blocking_threads=THREADS,
         http=HTTPModes.http1,
         # A caller that sends its headers slowly must not hold a connection for ever.
-        http1_settings=HTTP1Settings(header_read_timeout=30_000),
+        http1_settings=HTTP1Settings(header_read_timeout=10_000),
         websockets=False,
         respawn_failed_workers=True,
         respawn_interval=0.1,
