@@ -172,11 +172,12 @@ def first_run(job: Job, *, last_success: datetime | None, now: datetime) -> date
     Args:
         last_success: when the last run that succeeded began, None if none did.
     """
-    if job.at is None or last_success is None or last_success > now:
-        return now  # a success still to come was recorded by a clock that was wrong
-    # The trigger includes its second argument, so begin just after the last run.
+    if job.at is None or last_success is None:
+        return now
+    # The trigger includes its second argument, so begin just after the last run; a success
+    # that is still to come was recorded by a clock that was wrong.
     owed: datetime = _trigger(job).get_next_fire_time(
-        None, last_success + timedelta(microseconds=1)
+        None, min(last_success, now) + timedelta(microseconds=1)
     )
     return max(owed.astimezone(UTC), now)
 

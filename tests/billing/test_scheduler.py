@@ -7,22 +7,25 @@ import sys
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from datetime import time as clock_time
 
 import pytest
 from sqlalchemy import text
 
+from billing.jobs import ALL_JOBS
 from billing.scheduler import Scheduler, first_run
 from metering.kit import jobruns
 from metering.kit.clock import now
 from metering.kit.db import Database
 from metering.kit.jobruns import Job
+from metering.periods import LONDON, london_midnight
 from tests.processes import wait_for
 
 PROGRAM = """
 import signal, sys, threading, time
 from datetime import timedelta
+from billing.jobs import ALL_JOBS
 from billing.scheduler import Scheduler
 from metering.kit.clock import now
 from metering.kit.db import Database
@@ -161,6 +164,8 @@ OFTEN = Job("often", "Often.", tick, every=timedelta(seconds=5))
         (DAILY, "2026-07-01T04:30Z", "2026-07-01T05:00Z", "2026-07-02T04:30Z"),
         # The day of the clock change in October.
         (DAILY, "2026-10-24T04:30Z", "2026-10-25T00:00Z", "2026-10-25T05:30Z"),
+        # A clock that was a day ahead, and put right: neither at once nor a day late.
+        (DAILY, "2026-11-25T05:30Z", "2026-11-24T04:00Z", "2026-11-24T05:30Z"),
         (MONTHLY, "2026-10-02T05:00Z", "2026-11-02T05:59Z", "2026-11-02T06:00Z"),
         (MONTHLY, "2026-10-02T05:00Z", "2026-11-09T10:00Z", "2026-11-09T10:00Z"),
     ],
@@ -175,3 +180,18 @@ def test_a_new_leader_runs_what_is_owed(
     )
     assert first == datetime.fromisoformat(expected)
     assert first.tzinfo == UTC or first.utcoffset() == timedelta(0)
+
+
+@pytest.mark.parametrize("day", [date(2026, 3, 29), date(2026, 10, 25)], ids=["spring", "autumn"])
+def test_each_daily_job_runs_once_on_a_day_that_has_not_24_hours(day: date) -> None:
+    days = [day - timedelta(days=1), day, day + timedelta(days=1)]
+    for job in ALL_JOBS:
+        if job.at is None or job.day is not None:
+            continue
+        fired = []
+        last = london_midnight(days[0]) - timedelta(seconds=1)
+        while last < london_midnight(days[-1] + timedelta(days=1)):
+            last = first_run(job, last_success=last, now=last)
+            fired.append(last.astimezone(LONDON))
+        assert [one.date() for one in fired[:-1]] == days, job.name
+        assert {one.time() for one in fired} == {job.at}, job.name

@@ -5,8 +5,8 @@ import random
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -140,13 +140,13 @@ def running(
     folder: Path,
     *words: str,
     environment: Mapping[str, str] | None = None,
-    database_at: str | None = None,
+    way: Callable[[str], AbstractContextManager[str]] = nullcontext,
 ) -> Iterator[Paygo]:
     """Run a whole paygo with the metering tests' catalogue, until leaving.
 
     Args:
         words: after `paygo serve`.
-        database_at: the address by which paygo is to reach its database, instead of directly.
+        way: gives the URL by which paygo reaches its database, for the one it really has.
     """
     server = EmbeddedPostgres(folder / "data", settings=("fsync=off",))
     with server as url:
@@ -154,9 +154,10 @@ def running(
         database = Database(url)
         make.catalogue(database, now=clock.now())
         key = make.key(database, now=clock.now())
-        with serving(
-            folder, url if database_at is None else database_at, *words, environment=environment
-        ) as (process, address):
+        with (
+            way(url) as through,
+            serving(folder, through, *words, environment=environment) as (process, address),
+        ):
             running = Paygo(address, key, database, folder / "data", folder / "log", process)
             try:
                 wait_for(running.answers, seconds=_PATIENCE_SECONDS)

@@ -7,12 +7,14 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from metering.client import Meter
 from metering.client.model import Options
+from tests.faults.proxy import Proxy, before
 from tests.faults.system import Paygo, running
 from tests.faults.tally import Tally
 from tests.metering import make
@@ -117,6 +119,35 @@ def test_a_service_that_is_killed_loses_nothing_it_recorded(
         assert host.end() == -signal.SIGKILL
         recorded += host.recorded
     _count(paygo, tmp_path, tally, "kill -9 of the service that records", 4, before, recorded)
+
+
+def test_a_network_that_breaks_and_stalls_loses_nothing(tmp_path: Path, tally: Tally) -> None:
+    rng = random.Random(f"{tally.seed} network")
+    proxies: list[Proxy] = []
+
+    @contextmanager
+    def by_proxy(url: str) -> Iterator[str]:
+        with before(url) as (proxy, through):
+            proxies.append(proxy)
+            yield through
+
+    with running(tmp_path, "--with-scheduler", way=by_proxy) as paygo:
+        (proxy,) = proxies
+        host = Host(paygo, tmp_path / "spool", events=EVENTS)
+        cut = 0
+        for number, share in enumerate(sorted(rng.randrange(EVENTS * 8 // 10) for _ in range(10))):
+            host.wait_for(share)
+            if number % 2:
+                proxy.stall()
+                time.sleep(rng.uniform(0.5, 2))
+            # A network that stalls often breaks in the end; what it held back never comes.
+            if number % 4 != 1:
+                cut += proxy.cut()
+            proxy.flow()
+        assert host.end() == 0
+        assert cut, "there were connections to cut"
+        fault = "the network to the database is cut and stalls"
+        _count(paygo, tmp_path / "spool", tally, fault, 10, {}, host.recorded)
 
 
 def _count(
