@@ -126,9 +126,7 @@ def page_model(invoice: Invoice) -> dict[str, Any]:
         "cost_centres": _cost_centres(invoice),
         "notes": [printable(note) for note in invoice.notes],
         "lines_note": _lines_note(invoice),
-        "groups": [
-            _group(invoice, service, lines) for service, lines in _by_service(invoice.lines).items()
-        ],
+        "groups": _groups(invoice),
         "seal": invoice.seal or "",
         "previous_seal": invoice.previous_seal or "",
     }
@@ -294,30 +292,71 @@ def _lines_note(invoice: Invoice) -> str:
     return f"Unless a line says otherwise, it is for {show_days(whole[0])}." if whole else ""
 
 
-def _group(invoice: Invoice, service: str, lines: Sequence[Line]) -> dict[str, Any]:
-    """One service's lines; a contracted-out-services heading that all share is said once."""
-    headings = {line.cos_heading for line in lines}
-    shared = headings.pop() if len(headings) == 1 else None
-    return {
-        "service": printable(service),
-        "note": _labelled(_COS, shared),
-        "lines": [
-            _line(line, cos=shared is None, days=not _is_of_the_month(invoice, line))
-            for line in lines
-        ],
-    }
+def _groups(invoice: Invoice) -> list[dict[str, Any]]:
+    """The lines under headings: cost centres where the buyer has them, else services.
+
+    Corrections of earlier months stand apart. What all lines of a group share, the service or
+    a contracted-out-services heading, is said once under its heading.
+    """
+    coded = any(line.cost_centre for line in invoice.lines)
+    groups: dict[str, list[Line]] = {}
+    for line in invoice.lines:
+        groups.setdefault(_heading(line, coded=coded), []).append(line)
+    found = []
+    for heading, lines in groups.items():
+        services, cos = {line.service for line in lines}, {line.cos_heading for line in lines}
+        shared_cos = next(iter(cos)) if len(cos) == 1 else None
+        shared_service = next(iter(services)) if len(services) == 1 else None
+        found.append(
+            {
+                "heading": heading,
+                "note": _joined(
+                    printable(shared_service)
+                    if shared_service and shared_service != heading
+                    else "",
+                    _labelled(_COS, shared_cos),
+                ),
+                "lines": [
+                    _line(
+                        line,
+                        cos=shared_cos is None,
+                        days=not _is_of_the_month(invoice, line),
+                        service=shared_service is None,
+                        centre=not coded or line.kind is LineKind.CORRECTION,
+                    )
+                    for line in lines
+                ],
+            }
+        )
+    return found
 
 
-def _line(line: Line, *, cos: bool, days: bool) -> dict[str, Any]:
+def _heading(line: Line, *, coded: bool) -> str:
+    if line.kind is LineKind.CORRECTION:
+        return "Corrections of earlier months"
+    if not coded:
+        return printable(line.service)
+    if line.cost_centre is None:
+        return "No cost centre"
+    return _joined(
+        _labelled("Cost centre", line.cost_centre),
+        _labelled("subjective code", line.subjective_code),
+    )
+
+
+def _line(line: Line, *, cos: bool, days: bool, service: bool, centre: bool) -> dict[str, Any]:
     quantity = "" if line.quantity is None else show_number(line.quantity)
     rate = show_percent(line.vat_rate_percent)
     saving = line.pool_saving
     notes = [
+        printable(line.service) if service else "",
         _joined(_KINDS[line.kind], printable(line.dimensions), show_days(line) if days else ""),
         _joined(
             _labelled("Cost centre", line.cost_centre),
             _labelled("subjective code", line.subjective_code),
-        ),
+        )
+        if centre
+        else "",
         _labelled(_COS, line.cos_heading if cos else None),
         _labelled("Price:", line.price_words if line.unit_price is None else None),
         _labelled("Pool saving", show_pounds(saving) if saving and saving > 0 else None),

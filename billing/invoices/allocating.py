@@ -8,14 +8,14 @@ from typing import Any
 
 from billing.accounts.allocation import AllocationRule, CostShare, rule_for
 from billing.invoices.composing import Draft, LineKey
-from billing.invoices.model import Line
+from billing.invoices.model import Line, LineKind
 from billing.money import plain, share_out, show_pounds
 
 _QUANTITY_PLACES = Decimal("1E-9")
 
 
 def allocate(draft: Draft, *, rules: Sequence[AllocationRule]) -> Draft:
-    """Return the draft with the cost centre of each line, split lines following each other.
+    """Return the draft with the cost centre of each line, grouped by it, corrections apart.
 
     Pennies of a split go by largest remainder, so that parts sum to the line; quantities
     are cut at nine places and the first part takes what is left.
@@ -36,10 +36,23 @@ def allocate(draft: Draft, *, rules: Sequence[AllocationRule]) -> Draft:
         parts = [line] if rule is None else _parts(line, rule.shares)
         lines.extend(parts)
         keys.extend([key] * len(parts))
+    # Stable: within a cost centre lines keep their order; what none bears comes last.
+    order = sorted(range(len(lines)), key=lambda place: _printing_order(lines[place]))
     return replace(
         draft,
-        lines=tuple(replace(line, number=number) for number, line in enumerate(lines, start=1)),
-        keys=tuple(keys),
+        lines=tuple(
+            replace(lines[place], number=number) for number, place in enumerate(order, start=1)
+        ),
+        keys=tuple(keys[place] for place in order),
+    )
+
+
+def _printing_order(line: Line) -> tuple[bool, bool, str, str]:
+    return (
+        line.kind is LineKind.CORRECTION,
+        line.cost_centre is None,
+        line.cost_centre or "",
+        line.subjective_code or "",
     )
 
 

@@ -7,6 +7,9 @@ from decimal import Decimal
 
 from billing.accounts import invoicing, successions
 from billing.documents.lines_csv import lines_csv
+from billing.documents.pdf import page_model
+from billing.invoices import queries as invoice_queries
+from billing.payments.debt import open_debts
 from metering.kit.db import Database
 from metering.periods import Month
 from tests import make
@@ -14,6 +17,7 @@ from tests.scenarios.story import (
     APRIL,
     JUNE,
     MAY,
+    after,
     amounts,
     month_end,
     net_of,
@@ -153,6 +157,32 @@ def test_a_negative_month_is_an_invoice_for_its_usage_and_a_credit_note(
     assert (invoice.number, *amounts(invoice)) == ("PG-2627-000002", "5.00", "1.00", "6.00")
     assert (credit.number, *amounts(credit)) == ("PC-2627-000001", "40.00", "8.00", "48.00")
     assert (credit.credits_number, credit.owed) == ("PG-2627-000001", Decimal("-48.00"))
+    assert month_end(database, JUNE) == {}
+
+
+def test_a_zero_invoice_is_issued_and_asks_for_nothing(database: Database) -> None:
+    service(database)
+    trusts(database, "RRK")
+    uses(database, "RRK", "100", at=date(2026, 4, 10))
+    month_end(database, APRIL)
+    uses(database, "RRK", "-100", at=date(2026, 4, 10))
+    uses(database, "RRK", "100", at=date(2026, 5, 10))
+    (zero,) = month_end(database, MAY)["RRK"]
+    assert [str(line.net) for line in zero.lines] == ["50.00", "-50.00"]
+    assert amounts(zero) == ("0.00", "0.00", "0.00")
+    assert zero.number == "PG-2627-000002"
+    page = page_model(zero)
+    assert (page["total"], page["due"], page["pay"]) == ("£0.00", "", [])
+    with database.snapshot() as session:
+        (row,) = [
+            row
+            for row in invoice_queries.invoices(session, account_id=zero.account_id)
+            if row.number == zero.number
+        ]
+        assert row.status == "settled"
+        assert [debt.number for debt in open_debts(session, on=after(MAY).date())] == [
+            "PG-2627-000001"
+        ]
     assert month_end(database, JUNE) == {}
 
 

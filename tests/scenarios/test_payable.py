@@ -96,6 +96,29 @@ def test_three_cost_centres_share_a_line_and_no_penny_is_lost(database: Database
         assert verify_invoices(session).faults == ()
 
 
+def test_lines_are_grouped_by_cost_centre_and_numbered_so(database: Database) -> None:
+    service(
+        database, make.price(unit_price="1.00"), make.price(meter=None, model="flat", amount="9.00")
+    )
+    (trust,) = trusts(database, "RRK")
+    allocate(database, trust, share("B2", "50"), share("A1", "50"))
+    uses(database, "RRK", "10", at=date(2026, 4, 3))
+    month_end(database, APRIL)
+    uses(database, "RRK", "4", at=date(2026, 4, 4))
+    uses(database, "RRK", "10", at=date(2026, 5, 3))
+    (invoice,) = month_end(database, MAY)["RRK"]
+    assert [(line.number, line.kind.value, line.cost_centre) for line in invoice.lines] == [
+        (1, "flat", "A1"),
+        (2, "usage", "A1"),
+        (3, "flat", "B2"),
+        (4, "usage", "B2"),
+        (5, "correction", "A1"),
+        (6, "correction", "B2"),
+    ]
+    with database.snapshot() as session:
+        assert verify_invoices(session).faults == ()
+
+
 def test_the_most_specific_rule_bears_the_line_and_rules_are_dated(database: Database) -> None:
     with database.transaction() as session:
         make.source(session)

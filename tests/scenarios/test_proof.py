@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from decimal import Decimal
 from threading import Barrier
+from typing import Any
 
 import pytest
 from sqlalchemy import text
@@ -12,6 +13,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from billing.invoices import credit_notes, queries
+from billing.invoices import operations as issuing
 from billing.invoices.catalogue import load_catalogue
 from billing.invoices.content import content_bytes
 from billing.invoices.drafting import compose_documents
@@ -407,6 +409,49 @@ def test_drafting_that_was_killed_half_way_goes_on(
     story.approve(database, run_id, APRIL)
     work.issue_run(database, run_id=run_id, principal="usr_a", now=story.after(APRIL))
     assert len(story.issued(database, run_id)) == 5
+
+
+def test_issuing_that_was_killed_half_way_goes_on_without_a_gap(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service(database)
+    codes = [f"RA{number}" for number in range(1, 6)]
+    trusts(database, *codes)
+    for code in codes:
+        uses(database, code, "10")
+    run_id = story.draft(database, APRIL)
+    story.approve(database, run_id, APRIL)
+    posted = []
+    whole = issuing.post_to_ledger
+
+    class Killed(BaseException):
+        """Nothing catches it, as nothing catches a kill."""
+
+    def killed(session: Session, **facts: Any) -> object:
+        # The third has its number and seal by now; they go with its transaction.
+        if len(posted) == 2:
+            raise Killed
+        posted.append(facts["invoice"].number)
+        return whole(session, **facts)
+
+    def issue() -> dict[str, int]:
+        return work.issue_run(
+            database, run_id=run_id, principal=story.APPROVER, now=story.after(APRIL)
+        )
+
+    with monkeypatch.context() as patched:
+        patched.setattr(issuing, "post_to_ledger", killed)
+        with pytest.raises(Killed):
+            issue()
+    assert issue() == {"accounts": 3, "documents": 3}
+    assert issue() == {"accounts": 0, "documents": 0}
+    issued = story.issued(database, run_id)
+    assert sorted(document.number or "" for found in issued.values() for document in found) == [
+        f"PG-2627-{number:06d}" for number in range(1, 6)
+    ]
+    with database.snapshot() as session:
+        assert verify_invoices(session).faults == ()
+        assert run(session, run_id=run_id).status == "issued"
 
 
 def test_an_account_with_a_contradiction_is_parked_and_the_rest_goes_on(

@@ -10,7 +10,7 @@ from pypdf import PdfReader
 
 from billing.documents.glyphs import printable
 from billing.documents.pdf import Attachment, invoice_pdf, page_model
-from billing.invoices.model import Invoice, InvoiceStatus
+from billing.invoices.model import Invoice, InvoiceStatus, LineKind
 from tests.billing.documents import samples
 
 
@@ -237,7 +237,8 @@ def test_amounts_and_dates_are_written_the_british_way() -> None:
 def test_what_all_lines_share_is_said_once_and_the_rest_beside_its_line() -> None:
     heading = "Contracted-out services (COS) heading"
     shared = page_model(samples.compose(samples.line(), samples.line()))["groups"][0]
-    assert shared["note"] == f"{heading} 14"
+    assert shared["heading"] == "Cost centre A10234 · subjective code 52160"
+    assert shared["note"] == f"Imaging archive · {heading} 14"
     assert not any(heading in note for row in shared["lines"] for note in row["notes"])
     (mixed,) = page_model(
         samples.compose(
@@ -245,8 +246,34 @@ def test_what_all_lines_share_is_said_once_and_the_rest_beside_its_line() -> Non
             samples.line(cos_heading=None, first_day=date(2026, 4, 16), end_day=date(2026, 5, 1)),
         )
     )["groups"]
-    assert mixed["note"] == ""
+    assert mixed["note"] == "Imaging archive"
     first, second = mixed["lines"]
     assert f"{heading} 14" in first["notes"]
     assert "16 to 30 April 2026" in second["notes"][0]
     assert not any(heading in note for note in second["notes"])
+
+
+def test_lines_stand_under_cost_centres_and_corrections_apart() -> None:
+    page = page_model(
+        samples.compose(
+            samples.line(cost_centre="A1", subjective_code=None),
+            samples.plain_line("2.00", "4", "0.50", cost_centre="A1", service="Patient index"),
+            samples.plain_line("3.00", "6", "0.50", cost_centre=None),
+            samples.plain_line("-1.00", "-2", "0.50", kind=LineKind.CORRECTION),
+        )
+    )
+    assert [group["heading"] for group in page["groups"]] == [
+        "Cost centre A1",
+        "Cost centre A1 · subjective code 52160",
+        "No cost centre",
+        "Corrections of earlier months",
+    ]
+    notes = page["groups"][3]["lines"][0]["notes"]
+    assert "Cost centre A10234 · subjective code 52160" in notes
+    plain = page_model(
+        samples.compose(
+            samples.line(cost_centre=None),
+            samples.plain_line("2.00", "4", "0.50", cost_centre=None, service="Patient index"),
+        )
+    )
+    assert [group["heading"] for group in plain["groups"]] == ["Imaging archive", "Patient index"]
