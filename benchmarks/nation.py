@@ -89,7 +89,7 @@ def build(database: Database, admin_url: str, size: Size, *, tell: Any = print) 
         tell("this month")
         _open_month(database)
         tell(f"copying {size.copies} times")
-        _copy(connection, size.copies)
+        copy_accounts(connection, size.copies)
         tell("events of the copies")
         _store_events(connection, f"subject_id > {_APART}")
         _fill_rest(connection, size)
@@ -294,8 +294,12 @@ _FROM = {
 }
 
 
-def _copy(connection: psycopg.Connection[Any], copies: int) -> None:
-    """Copy what belongs to each account but the largest, under other ids."""
+def copy_accounts(connection: psycopg.Connection[Any], copies: int) -> None:
+    """Copy what belongs to each account but the largest, under other ids.
+
+    Args:
+        connection: a superuser's, in a session in which no trigger fires.
+    """
     connection.execute(
         "CREATE TEMPORARY TABLE largest AS SELECT a.id AS account_id, a.organisation_id"
         " FROM accounts a ORDER BY (SELECT sum(event_count) FROM readings"

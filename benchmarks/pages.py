@@ -44,7 +44,7 @@ DEMO_MS = 200
 
 @dataclass
 class Page:
-    """One page as measured; times in milliseconds."""
+    """One page as measured; times in milliseconds, `processor` of this process alone."""
 
     name: str
     path: str
@@ -53,6 +53,7 @@ class Page:
     first: float
     middle: float
     worst: float
+    processor: float
     statements: int
     slowest: str
     slowest_ms: float
@@ -154,7 +155,10 @@ def _measure(database: Database, folder: Path, options: argparse.Namespace) -> N
         f" {charges:,.0f} charges, {invoices:,.0f} invoices, {gigabytes:.1f} GB; bound {limit} ms"
     )
     found = []
-    print(f"{'page':44} {'who':8} {'first':>7} {'p50':>7} {'worst':>7} {'sql':>4} {'kB':>6}")
+    print(
+        f"{'page':44} {'who':8} {'first':>7} {'p50':>7} {'worst':>7}"
+        f" {'cpu':>5} {'sql':>4} {'kB':>6}"
+    )
     for name, path, who in _pages(database):
         if options.only not in name:
             continue
@@ -163,7 +167,7 @@ def _measure(database: Database, folder: Path, options: argparse.Namespace) -> N
         breaks = " <--" if page.worst > limit or page.status != 200 else ""
         print(
             f"{name:44} {who:8} {page.first:7.0f} {page.middle:7.0f} {page.worst:7.0f}"
-            f" {page.statements:4} {page.size / 1000:6.0f}{breaks}",
+            f" {page.processor:5.0f} {page.statements:4} {page.size / 1000:6.0f}{breaks}",
             flush=True,
         )
         if breaks:
@@ -185,12 +189,13 @@ def _measure(database: Database, folder: Path, options: argparse.Namespace) -> N
 def _time(
     client: FlaskClient, counter: Statements, name: str, path: str, who: str, times: int
 ) -> Page:
-    took = []
+    took, used = [], []
     for _ in range(times + 1):
         counter.reset()
-        began = time.perf_counter()
+        began, before = time.perf_counter(), time.process_time()
         answer = client.get(path, follow_redirects=False)
         took.append((time.perf_counter() - began) * 1e3)
+        used.append((time.process_time() - before) * 1e3)
         length = len(answer.data)
         if took[0] > 20_000:
             break
@@ -203,6 +208,7 @@ def _time(
         took[0],
         statistics.median(later),
         max(later),
+        statistics.median(used),
         counter.count,
         counter.slowest,
         counter.slowest_ms,
@@ -256,6 +262,12 @@ def _pages(database: Database) -> Iterator[tuple[str, str, str]]:
             " WHERE period_month = :month AND subject_id ="
             " (SELECT id FROM organisations WHERE ods_code = :code) LIMIT 1"
         )
+        meter = one(
+            "SELECT m.code FROM readings r JOIN meters m ON m.id = r.meter_id WHERE r.subject_id ="
+            " (SELECT id FROM organisations WHERE ods_code = :code) ORDER BY r.event_count DESC"
+            " LIMIT 1"
+        )
+    day = nation.LAST.first_day.replace(day=15)
     last, current = str(nation.LAST), str(nation.LAST.shift(1))
     portal, console = f"/portal/{code}", "/console"
     for name, path in {
@@ -268,8 +280,9 @@ def _pages(database: Database) -> Iterator[tuple[str, str, str]]:
         "usage by day": f"/usage?month={last}&by=day",
         "usage this month": f"/usage?month={current}",
         "usage.csv": f"/usage.csv?month={last}",
-        "events": f"/usage/events?month={last}",
-        "events page 40": f"/usage/events?month={last}&page=40",
+        "usage of a day by hour": f"/usage?meter={meter}&day={day}&view=hour",
+        "events": f"/usage/events?meter={meter}&day={day}",
+        "events page 4": f"/usage/events?meter={meter}&day={day}&page=4",
         "event": f"/usage/events/{origin}/{last}/{key}",
         "prices": "/prices",
         "calculator": "/prices/imaging-archive",
@@ -294,7 +307,6 @@ def _pages(database: Database) -> Iterator[tuple[str, str, str]]:
         "effect": f"/tariffs/versions/{version}/effect",
         "month ends": "/month-ends",
         "board": f"/month-ends/{last}",
-        "board now": f"/month-ends/{current}",
         "run account": f"/month-ends/{last}/accounts/{account}",
         "reconciliation": f"/reconciliation?month={last}",
         "reconciliation now": f"/reconciliation?month={current}",
@@ -347,10 +359,6 @@ def _pages(database: Database) -> Iterator[tuple[str, str, str]]:
         "refused": f"/console/services/{source}/refused",
     }.items():
         yield f"service: {name}", path, "service"
-
-
-def _libpq(url: str) -> str:
-    return url.replace("postgresql+psycopg://", "postgresql://", 1)
 
 
 if __name__ == "__main__":

@@ -58,8 +58,11 @@ class PortInUse(Conflict):
     title = "The port is in use"
 
 
-def run_web(settings: Settings, url: str, *, make_app: MakeApp) -> None:
+def run_web(settings: Settings, url: str, *, make_app: MakeApp, role: str | None = None) -> None:
     """Serve until SIGTERM or SIGINT.
+
+    Args:
+        role: database role that the workers take on.
 
     Raises:
         PortInUse: something else listens there.
@@ -71,7 +74,7 @@ def run_web(settings: Settings, url: str, *, make_app: MakeApp) -> None:
 
     def load() -> Callable[..., Any]:
         die_with_parent(parent)
-        database = Database(url, pool_size=CONNECTIONS, application_name="paygo web")
+        database = Database(url, pool_size=CONNECTIONS, application_name="paygo web", role=role)
         app = make_app(settings, database)
         relax_collector()
         return Bodies(app, at_once=READERS, seconds=_PATIENCE_WITH_READERS_SECONDS)

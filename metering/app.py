@@ -17,6 +17,7 @@ from metering.kit.guards import PUBLIC, guard_blueprint, guard_endpoint, install
 from metering.kit.health import register_health
 from metering.kit.limits import Limiter
 from metering.kit.problems import register_problems
+from metering.kit.roles import INGEST
 from metering.kit.web import edge, headers_of, install_edge, install_web
 from metering.readings import views as usage_views
 from metering.reports import views as report_views
@@ -92,15 +93,17 @@ def register_metering(app: Flask, settings: Settings) -> None:
     )
     with app.app_context():
         here = edge()
+    # Usage is taken in under a role that sees no money, also beside the pages.
+    database = here.database.acting_as(INGEST)
     way_in = app.extensions[ingest_views.INGEST] = Ingest(
-        here.database, clock=here.clock, correction_months=settings.correction_months
+        database, clock=here.clock, correction_months=settings.correction_months
     )
     limiter = Limiter(per_minute=settings.requests_per_minute, workers=settings.web_workers)
     install_limiter(app, limiter)
     app.extensions[ingest_views.GATE] = app.wsgi_app = Gate(  # type: ignore[method-assign]  # Flask documents this way
         app.wsgi_app,
         ingest=way_in,
-        database=here.database,
+        database=database,
         clock=here.clock,
         limiter=limiter,
         headers=headers_of(app),

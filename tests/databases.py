@@ -14,8 +14,10 @@ from pathlib import Path
 
 import psycopg
 from psycopg import sql
+from sqlalchemy import create_engine
 from sqlalchemy.engine import make_url
 
+from billing import grants
 from metering.kit.db import sqlalchemy_url
 from metering.kit.migrate import upgrade
 from metering.kit.postgres import EmbeddedPostgres
@@ -59,6 +61,7 @@ def migrated_template(server_url: str, shared: Path, *, run: str) -> Iterator[st
             if not made.exists():
                 create(server_url, name, template="template0")
                 upgrade(url_of(server_url, name))
+                _grant(url_of(server_url, name))
                 made.touch()
             fcntl.flock(users, fcntl.LOCK_SH)
         yield name
@@ -69,6 +72,16 @@ def migrated_template(server_url: str, shared: Path, *, run: str) -> Iterator[st
                 return  # another worker still clones it, and will drop it
             made.unlink()
             drop(server_url, name)
+
+
+def _grant(url: str) -> None:
+    """Give the processes' roles their rights, as `paygo migrate` does."""
+    engine = create_engine(sqlalchemy_url(url))
+    try:
+        with engine.begin() as connection:
+            grants.apply(connection)
+    finally:
+        engine.dispose()
 
 
 @contextmanager

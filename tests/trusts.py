@@ -3,7 +3,7 @@
 It is made once a run, through the same operations that people use, and nobody changes it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
@@ -77,7 +77,8 @@ class Shown:
         return self.browser(Grant(role, account_id=self.account_ids[code]))
 
 
-def _use(database: Database) -> dict[str, str]:
+def use(database: Database, *, names: Mapping[str, str] = NAMES) -> dict[str, str]:
+    """Register the services and trusts, and have them used; return account ids by ODS code."""
     account_ids = {}
     with database.transaction() as session:
         make.source(session)
@@ -101,7 +102,7 @@ def _use(database: Database) -> dict[str, str]:
             ),
             code="patient-messaging",
         )
-        for code, name in NAMES.items():
+        for code, name in names.items():
             account = make.account(session, code=code, name=name)
             account_ids[code] = account.id
             make.agreement(session, account=account)
@@ -132,11 +133,13 @@ def _use_a_day(session: Session, code: str, month: int, day: int) -> None:
 
 
 @contextmanager
-def shown(server_url: str, template_name: str, folder: Path) -> Iterator[Shown]:
+def shown(
+    server_url: str, template_name: str, folder: Path, *, names: Mapping[str, str] = NAMES
+) -> Iterator[Shown]:
     """Yield the application on a filled database of its own."""
     with databases.cloned_database(server_url, template_name) as url:
         database = Database(url)
-        account_ids = _use(database)
+        account_ids = use(database, names=names)
         story.month_end(database, story.APRIL)
         with database.transaction() as session:
             charging.rate_charges(session, month=story.MAY, now=NOW)

@@ -7,8 +7,10 @@ from pathlib import Path
 
 from flask import Flask
 from flask.testing import FlaskClient
+from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.test import TestResponse
 
+from billing import grants
 from billing.access import operations
 from billing.access.model import Grant
 from billing.access.tables import UserRow
@@ -16,6 +18,7 @@ from billing.app import create_app
 from billing.jobs import ALL_JOBS
 from metering.kit.config import Settings
 from metering.kit.db import Database
+from metering.kit.roles import WEB
 from metering.kit.web import Edge, edge
 
 __all__ = ["START", "Clock", "Edge", "TestResponse", "csrf_token", "make_app", "send", "signed_in"]
@@ -39,11 +42,20 @@ class Clock:
 
 
 def make_app(database: Database, folder: Path, clock: Clock, **environment: str) -> Flask:
-    """Return the whole application on a test's database."""
+    """Return the whole application on a test's database, under the role that `paygo web` has."""
     settings = Settings.from_environment({"PAYGO_DATA_DIR": str(folder), **environment})
-    app = create_app(settings, database, clock=clock, jobs=ALL_JOBS)
+    app = create_app(settings, as_web(database), clock=clock, jobs=ALL_JOBS)
     app.testing = True
     return app
+
+
+def as_web(database: Database) -> Database:
+    """Return a database under the role of the pages; as it is where there is no such role."""
+    try:
+        with database.engine.connect() as connection:
+            return database.under(WEB) if grants.ready(connection, WEB) else database
+    except SQLAlchemyError:  # a test of what happens without a database
+        return database
 
 
 def csrf_token(client: FlaskClient, path: str = "/sign-in") -> str:

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from billing.cli.checks import prove
-from billing.cli.context import opened_database, read_settings, start_logs
+from billing.cli.context import grant_roles, opened_database, read_settings, start_logs
 from metering.kit import dumps, migrate
 from metering.kit.postgres import database_url
 
@@ -50,5 +50,6 @@ def restore(file: Path) -> None:
         if at != needed:
             migrate.upgrade(url)
             click.echo(f"The database was of version {at} and is now at {needed}.")
+        grant_roles(url)
         with opened_database(settings) as database:
             click.echo(prove(database))

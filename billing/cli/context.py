@@ -15,15 +15,19 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from billing import grants
 from metering.jobs import make_partitions
 from metering.kit import clock, migrate
 from metering.kit.config import Settings
 from metering.kit.db import Database
-from metering.kit.errors import Conflict
-from metering.kit.logs import LogForm, configure_logs
+from metering.kit.errors import Conflict, Unavailable
+from metering.kit.logs import LogForm, configure_logs, get_logger
 from metering.kit.postgres import database_url
 from metering.kit.processes import die_with_parent
+from metering.kit.roles import PROCESSES, WEB, process_role_statements
 from metering.periods import Month, london
+
+_log = get_logger(__name__)
 
 PRINCIPAL = "cli"
 """Who acts, in the audit trail, when a command changes something."""
@@ -91,12 +95,58 @@ def opened_database(settings: Settings | None = None) -> Iterator[Database]:
             database.dispose()
 
 
+class RolesNotUsable(Unavailable):
+    """`PAYGO_DATABASE_ROLES` is `required`, and the database has no such role to take on."""
+
+    code = "roles-not-usable"
+    title = "The database role cannot be taken on"
+
+
+def chosen_role(settings: Settings, url: str, role: str) -> str | None:
+    """Return the database role that a process works under; None for whoever signs in.
+
+    Raises:
+        RolesNotUsable: the setting requires a role, and it cannot be taken on.
+    """
+    if settings.database_roles == "off":
+        return None
+    # The pages act as the others where they do their work: usage sent anew, a job run now.
+    needed = PROCESSES if role == WEB else (role,)
+    database = Database(url, pool_size=1)
+    try:
+        with database.engine.connect() as connection:
+            missing = [one for one in needed if not grants.ready(connection, one)]
+    finally:
+        database.dispose()
+    if not missing:
+        return role
+    told = f"{', '.join(missing)} cannot be taken on"
+    if settings.database_roles == "required":
+        raise RolesNotUsable(
+            f"{told}; have an administrator make it, then run 'paygo migrate':"
+            f" {' '.join(process_role_statements())}"
+        )
+    _log.warning("this process works with all rights of whoever signs in", reason=told)
+    return None
+
+
 def bring_up(url: str) -> None:
-    """Migrate a database to this code's version and make the partitions of the months ahead."""
+    """Migrate a database, grant its roles, and make the partitions of the months ahead."""
     migrate.upgrade(url)
+    grant_roles(url)
     database = Database(url)
     try:
         make_partitions(database, now=clock.now())
+    finally:
+        database.dispose()
+
+
+def grant_roles(url: str) -> None:
+    """Give the processes' roles the rights that this code's version says."""
+    database = Database(url)
+    try:
+        with database.transaction() as session:
+            grants.apply(session.connection())
     finally:
         database.dispose()
 

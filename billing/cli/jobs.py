@@ -5,6 +5,7 @@ import click
 from billing.cli.context import (
     PRINCIPAL,
     check_schema,
+    chosen_role,
     die_with,
     opened_database,
     print_json,
@@ -20,6 +21,7 @@ from metering.kit import clock, jobruns
 from metering.kit.db import Database
 from metering.kit.errors import NotFound
 from metering.kit.postgres import database_url
+from metering.kit.roles import SCHEDULER
 
 
 class JobUnknown(NotFound):
@@ -47,7 +49,8 @@ def scheduler() -> None:
     start_logs(settings)
     with database_url(settings) as url:
         check_schema(url)
-        database = Database(url, application_name="paygo jobs")
+        role = chosen_role(settings, url, SCHEDULER)
+        database = Database(url, application_name="paygo jobs", role=role)
         Scheduler(database, ALL_JOBS, clock=clock.now).run(stopping)
         database.dispose()
 

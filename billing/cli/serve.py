@@ -15,6 +15,7 @@ from billing import app as billing_app
 from billing.cli.context import (
     bring_up,
     check_schema,
+    chosen_role,
     die_with,
     read_settings,
     start_logs,
@@ -28,6 +29,7 @@ from metering.kit.errors import Unavailable
 from metering.kit.logs import get_logger
 from metering.kit.postgres import database_url
 from metering.kit.processes import Child
+from metering.kit.roles import INGEST, WEB
 
 _log = get_logger(__name__)
 
@@ -73,7 +75,8 @@ def web(host: str | None, port: int | None, metering_api: bool) -> None:
     check_schema(settings.database_url)
     whole = partial(billing_app.create_app, jobs=ALL_JOBS)
     make_app = metering_app.create_app if metering_api else whole
-    run_web(settings, settings.database_url, make_app=make_app)
+    role = chosen_role(settings, settings.database_url, INGEST if metering_api else WEB)
+    run_web(settings, settings.database_url, make_app=make_app, role=role)
 
 
 @click.command()

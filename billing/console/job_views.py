@@ -19,6 +19,7 @@ from metering.kit import audit, jobruns
 from metering.kit.errors import NotFound
 from metering.kit.guards import guarded
 from metering.kit.jobruns import Job, JobAlreadyRunning, JobRun
+from metering.kit.roles import SCHEDULER
 from metering.kit.web import edge
 from metering.periods import london, show_date
 
@@ -190,7 +191,12 @@ def run_now(name: str) -> Response:
     def work() -> None:
         try:
             came.append(
-                jobruns.run_job(here.database, found, clock=here.clock, started_by=principal)
+                jobruns.run_job(
+                    here.database.acting_as(SCHEDULER),
+                    found,
+                    clock=here.clock,
+                    started_by=principal,
+                )
             )
         except JobAlreadyRunning as refusal:
             came.append(refusal)

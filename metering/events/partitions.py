@@ -17,7 +17,6 @@ from metering.kit.errors import Conflict
 from metering.periods import Month
 
 MONTHS_AHEAD = 3
-_LOCK = 7_201_951
 
 
 class MonthArchived(Conflict):
@@ -93,22 +92,9 @@ def make(session: Session, *, month: Month) -> int:
     if month in existing(session):
         return 0
     refuse_archived(session, month=month)
-    session.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
-    if month in existing(session):
-        return 0
-    # Attaching takes a weaker lock on the parent than CREATE … PARTITION OF, which would
-    # wait for every reader and let every writer wait behind it.
-    name = name_of(month)
-    session.execute(
-        text(f"CREATE TABLE {name} (LIKE usage_events INCLUDING DEFAULTS INCLUDING CONSTRAINTS)")
-    )
-    session.execute(
-        text(
-            f"ALTER TABLE usage_events ATTACH PARTITION {name}"
-            f" FOR VALUES FROM ('{month.first_day}') TO ('{month.end_day}')"
-        )
-    )
-    return 1
+    # A function of the owner's: whoever takes usage in may not make tables.
+    made = session.scalar(text("SELECT paygo_make_partition(:month)"), {"month": month.first_day})
+    return int(bool(made))
 
 
 class PartitionMemory:

@@ -176,6 +176,13 @@ class Settings:
         secret=True,
         help="PostgreSQL 15 to 18 to use instead of the embedded server.",
     )
+    database_roles: str = _setting(
+        "PAYGO_DATABASE_ROLES",
+        _one_of("auto", "required", "off"),
+        default="auto",
+        help="Whether each process works under a database role with few rights: auto where"
+        " there are roles, required to refuse to start without, off.",
+    )
     data_dir: Path = _setting(  # noqa: RUF009 - it returns a dataclasses.field
         "PAYGO_DATA_DIR",
         _absolute_path,

@@ -20,6 +20,7 @@ from weakref import WeakSet
 import psycopg
 from psycopg.conninfo import make_conninfo
 from sqlalchemy import Engine, create_engine
+from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
@@ -104,13 +105,27 @@ class Database:
         url: an SQLAlchemy or libpq URL; `postgres://` and `postgresql://` are
             both read as psycopg 3.
         pool_size: connections kept open.
+        role: database role that every connection takes on; None keeps the one that signs in.
+            See `metering.kit.roles`.
     """
 
-    def __init__(self, url: str, *, pool_size: int = 5, application_name: str = "paygo") -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        pool_size: int = 5,
+        application_name: str = "paygo",
+        role: str | None = None,
+    ) -> None:
+        if role is not None and not _ROLE.fullmatch(role):
+            raise ValueError(f"{role!r} is no role of ours")
         self.url = sqlalchemy_url(url)
+        self.role = role
         self._application_name = application_name
         self._directs: list[Direct] = []
         self._fence: Fence | None = None
+        self._others: dict[str, Database] = {}
+        self._options = _options(self.url, role)
         self.engine: Engine = create_engine(
             self.url,
             pool_size=pool_size,
@@ -120,6 +135,7 @@ class Database:
                 "application_name": application_name,
                 "connect_timeout": 10,
                 **_KEEPALIVE,
+                **self._options,
             },
         )
 
@@ -132,6 +148,21 @@ class Database:
         other = copy(self)
         other._fence = fence
         return other
+
+    def acting_as(self, role: str) -> "Database":
+        """Return the same database under another role.
+
+        Where this one takes on no role there are none to choose from, and it is itself.
+        """
+        return self if self.role in (None, role) else self.under(role)
+
+    def under(self, role: str) -> "Database":
+        """Return the same database under a role, with connections of its own."""
+        if role not in self._others:
+            self._others[role] = Database(
+                self.url, pool_size=2, application_name=self._application_name, role=role
+            )
+        return self._others[role]
 
     @contextmanager
     def transaction(self, *, scope: Scope | None = None) -> Iterator[Session]:
@@ -182,7 +213,12 @@ class Database:
         Args:
             connections: transactions at a time; whoever comes beyond them waits.
         """
-        made = Direct(self.url, application_name=self._application_name, connections=connections)
+        made = Direct(
+            self.url,
+            application_name=self._application_name,
+            connections=connections,
+            options=self._options,
+        )
         self._directs.append(made)
         return made
 
@@ -191,6 +227,8 @@ class Database:
         self.engine.dispose()
         for direct in self._directs:
             direct.close()
+        for other in self._others.values():
+            other.dispose()
 
 
 class Direct:
@@ -201,12 +239,15 @@ class Direct:
     statements without waiting for their answers until one is looked at (pipeline mode).
     """
 
-    def __init__(self, url: str, *, application_name: str, connections: int) -> None:
+    def __init__(
+        self, url: str, *, application_name: str, connections: int, options: Mapping[str, str]
+    ) -> None:
         self._conninfo = make_conninfo(
             url.replace("postgresql+psycopg://", "postgresql://", 1),
             application_name=application_name,
             connect_timeout=10,
             **_KEEPALIVE,
+            **options,
         )
         # The one used last is used next, so that a quiet process keeps one busy.
         self._free: LifoQueue[psycopg.Connection[Any] | None] = LifoQueue()
@@ -258,6 +299,16 @@ class Direct:
         """Close the connections; the next transaction opens another."""
         for connection in list(self._opened):
             connection.close()
+
+
+def _options(url: str, role: str | None) -> Mapping[str, str]:
+    """Return what a connection says at its start, to take on a role before its first statement."""
+    if role is None:
+        return {}
+    said = make_url(url).query.get("options", "")
+    return {
+        "options": f"{said if isinstance(said, str) else ' '.join(said)} -c role={role}".strip()
+    }
 
 
 def _again(work: Callable[[], T], *, attempts: int) -> T:

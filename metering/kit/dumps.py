@@ -15,7 +15,7 @@ from sqlalchemy import create_engine
 from metering.kit.db import sqlalchemy_url
 from metering.kit.errors import Conflict, Unavailable
 from metering.kit.postgres.binaries import PostgresMissing, installation
-from metering.kit.roles import make_roles
+from metering.kit.roles import make_process_roles, make_roles
 
 _VERSION = re.compile(r"\(PostgreSQL\) (\d+)")
 
@@ -90,6 +90,7 @@ def restore(url: str, file: Path) -> None:
     try:
         with engine.begin() as begun:
             make_roles(begun)
+            make_process_roles(begun)
     finally:
         engine.dispose()
     _run(

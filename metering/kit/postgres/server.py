@@ -20,10 +20,12 @@ from types import TracebackType
 from urllib.parse import quote
 
 import psycopg
+from psycopg import sql
 
 from metering.kit.errors import Unavailable
 from metering.kit.postgres import supervisor
 from metering.kit.postgres.binaries import installation_for, reachable
+from metering.kit.roles import PROCESSES
 
 _PATIENCE_SECONDS = 330
 _STOP_PATIENCE_SECONDS = 75
@@ -262,6 +264,16 @@ class EmbeddedPostgres:
                 # Not a superuser, so that row-level security and revoked grants bind it,
                 # and so that what works here works on a managed PostgreSQL.
                 connection.execute("CREATE ROLE paygo LOGIN CREATEDB CREATEROLE")
+            for role in PROCESSES:
+                found = connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (role,))
+                if not found.fetchone():
+                    # Only a superuser may make what sees every row; what it may do is granted.
+                    connection.execute(
+                        sql.SQL(
+                            "CREATE ROLE {0} NOLOGIN NOINHERIT BYPASSRLS;"
+                            " GRANT {0} TO paygo WITH INHERIT FALSE, SET TRUE"
+                        ).format(sql.Identifier(role))
+                    )
             if not connection.execute(
                 "SELECT 1 FROM pg_database WHERE datname = 'paygo'"
             ).fetchone():

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 import pytest
 from sqlalchemy import event
 
+from tests import web
 from tests.trusts import ODS, Shown
 
 # Signing in and opening the account cost four: BEGIN's settings, the session, the account.
@@ -28,7 +29,8 @@ PAGES = {
 @contextmanager
 def recorded(shown: Shown) -> Iterator[list[str]]:
     """Yield the statements that the application sends meanwhile."""
-    engine = shown.database.engine
+    with shown.app.app_context():
+        engine = web.edge().database.engine
     statements: list[str] = []
 
     def note(*told: object) -> None:
