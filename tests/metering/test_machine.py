@@ -1,11 +1,15 @@
 """Whatever is posted, in whatever order, the readings add up to what a plain model says."""
 
+import dataclasses
 import random
 from collections import defaultdict
+from collections.abc import Callable
 from contextlib import ExitStack
 from decimal import Decimal
 from typing import Any
 
+import psycopg
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -15,10 +19,12 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 from sqlalchemy import func, select
+from sqlalchemy.exc import OperationalError
 
 from metering import jobs
 from metering.events.tables import usage_events
-from metering.kit.db import Database
+from metering.kit import db
+from metering.kit.db import Database, Direct
 from metering.periods import Month, london_day
 from metering.readings.operations import rebuild
 from metering.readings.queries import unbalanced, usage_by_day
@@ -39,7 +45,7 @@ MONTHS = [Month(2025, 10), Month(2026, 3), Month(2026, 6), Month(2026, 7)]
 
 
 class Meter(RuleBasedStateMachine):
-    """Accept, repeat, conflict, withdraw, replace, send late, roll up, rebuild."""
+    """Accept, repeat, conflict, withdraw, replace, send late, crash, roll up, rebuild."""
 
     lender: Lender
 
@@ -113,6 +119,43 @@ class Meter(RuleBasedStateMachine):
                 assert key not in self.withdrawn
                 self.accepted[made["id"]] = made
             self.withdrawn.add(key)
+
+    @rule(times=st.lists(st.sampled_from(TIMES), min_size=1, max_size=3), stored=st.booleans())
+    def crash(self, times: list[str], stored: bool) -> None:
+        """The process dies before or after the commit, and the source sends all again."""
+        made = [self._new(time=time) for time in times]
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Direct, "_once", self._dying(stored=stored))
+            patch.setattr(db.time, "sleep", lambda _seconds: None)
+            with pytest.raises(OperationalError):
+                self.service.post(*made)
+        self.service = dataclasses.replace(self.service, ingest=make.service(self.database).ingest)
+        receipt = self.service.post(*made)
+        assert receipt.accepted == (0 if stored else len(made))
+        assert receipt.accepted + receipt.count("duplicate") == len(made)
+        self.accepted |= {one["id"]: one for one in made}
+
+    @staticmethod
+    def _dying(*, stored: bool) -> Callable[..., Any]:
+        once = Direct._once
+
+        def die(connection: psycopg.Connection[Any]) -> None:
+            connection.close()
+            raise psycopg.OperationalError("cut")
+
+        def dying(
+            direct: Direct, work: Callable[[psycopg.Connection[Any]], Any], *, pipelined: bool
+        ) -> Any:
+            if stored:
+                once(direct, work, pipelined=pipelined)
+                return once(direct, die, pipelined=False)
+            return once(
+                direct,
+                lambda connection: (work(connection), die(connection)),
+                pipelined=pipelined,
+            )
+
+        return dying
 
     @rule()
     def roll_up(self) -> None:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -115,11 +115,17 @@ def test_a_committer_that_is_delayed_while_the_roll_up_runs_is_not_skipped(
         dimension_sets=catalogue.dimension_set,
     )
     connection = slow.connection().connection.driver_connection
-    store_lot(connection, lot, now=NOW)  # older transaction and older batch, not yet committed
+    # An older transaction and an older batch, not yet committed.
+    store_lot(connection, lot, now=NOW - timedelta(seconds=1))
     service.post(event(2))
     assert jobs.roll_up(database, now=NOW)["events"] == 1
+    newest = select(IngestBatchRow.id).order_by(IngestBatchRow.id.desc()).limit(1)
+    with database.snapshot() as session:
+        watermark = session.scalar(newest)
     slow.commit()
     slow.close()
+    with database.snapshot() as session:
+        assert session.scalar(newest) == watermark, "whoever reads on from there never sees it"
     assert jobs.roll_up(database, now=NOW)["events"] == 1
     assert list(readings(database).values()) == [(Decimal(4), 2)]
 
