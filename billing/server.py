@@ -19,6 +19,7 @@ from granian.log import LogLevels
 from granian.server import Server
 from granian.server.common import AbstractServer
 
+from metering.kit import traces
 from metering.kit.bodies import Bodies
 from metering.kit.config import Settings
 from metering.kit.db import Database
@@ -74,6 +75,7 @@ def run_web(settings: Settings, url: str, *, make_app: MakeApp, role: str | None
 
     def load() -> Callable[..., Any]:
         die_with_parent(parent)
+        traces.start(settings, service="paygo web")
         database = Database(url, pool_size=CONNECTIONS, application_name="paygo web", role=role)
         app = make_app(settings, database)
         relax_collector()

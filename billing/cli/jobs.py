@@ -17,7 +17,7 @@ from billing.cli.context import (
 )
 from billing.jobs import ALL_JOBS
 from billing.scheduler import Scheduler
-from metering.kit import clock, jobruns
+from metering.kit import clock, jobruns, traces
 from metering.kit.db import Database
 from metering.kit.errors import NotFound
 from metering.kit.postgres import database_url
@@ -50,6 +50,7 @@ def scheduler() -> None:
     with database_url(settings) as url:
         check_schema(url)
         role = chosen_role(settings, url, SCHEDULER)
+        traces.start(settings, service="paygo scheduler")
         database = Database(url, application_name="paygo jobs", role=role)
         Scheduler(database, ALL_JOBS, clock=clock.now).run(stopping)
         database.dispose()

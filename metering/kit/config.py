@@ -299,6 +299,11 @@ class Settings:
         default="info",
         help="The least severe log line that is written.",
     )
+    traces_endpoint: str | None = _setting(
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
+        _web_url,
+        help="OpenTelemetry collector that traces go to by OTLP over HTTP; needs the extra traces.",
+    )
     metrics_token: str | None = _setting(
         "PAYGO_METRICS_TOKEN",
         _token,

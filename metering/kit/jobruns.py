@@ -25,6 +25,7 @@ from sqlalchemy.dialects.postgresql import JSONPATH
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
+from metering.kit import traces
 from metering.kit.clock import Clock
 from metering.kit.db import Database, FenceDown
 from metering.kit.errors import Conflict, Refusal
@@ -156,7 +157,10 @@ def run_job(database: Database, job: Job, *, clock: Clock, started_by: str) -> J
         outcome, counts = "abandoned", dict[str, int]()
         error: str | None = "It was stopped before it ended."
         try:
-            counts = dict(job.work(fenced, now=started_at))
+            with traces.span(f"job {job.name}") as traced:
+                if traced is not None:
+                    traced.set_attribute("paygo.job.run", run_id)
+                counts = dict(job.work(fenced, now=started_at))
             outcome, error = "succeeded", None
         except Refusal as refusal:
             outcome, error = "failed", refusal.detail

@@ -11,6 +11,7 @@ import structlog
 from flask import Flask, Response, current_app, g, request
 from werkzeug.middleware.proxy_fix import ProxyFix
 
+from metering.kit import traces
 from metering.kit.clock import Clock
 from metering.kit.db import Database
 from metering.kit.logs import get_logger
@@ -144,7 +145,8 @@ def install_web(
     def begin() -> None:
         g.started = time.perf_counter()
         structlog.contextvars.clear_contextvars()
-        structlog.contextvars.bind_contextvars(request_id=request_id())
+        structlog.contextvars.bind_contextvars(request_id=request_id(), **traces.log_context())
+        traces.name_request(request.url_rule.rule if request.url_rule else None, request.method)
 
     def finish(response: Response) -> Response:
         response.headers[REQUEST_ID_HEADER] = request_id()
