@@ -8,7 +8,7 @@ import hashlib
 import json
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
 
@@ -146,14 +146,18 @@ def kept_faults(session: Session, *, invoice: Invoice) -> list[str]:
 def _content(rows: Iterable[UsageRow]) -> bytes:
     """Return rows as JSON: a list of each row's values in the order of its fields."""
     said = [
-        [
-            value.isoformat()
-            if isinstance(value, date)
-            else plain(value)
-            if isinstance(value, Decimal)
-            else value
-            for value in astuple(row)
-        ]
+        (
+            row.day.isoformat(),
+            row.service,
+            row.meter,
+            plain(row.quantity),
+            row.unit,
+            row.dimensions,
+            row.hour,
+            row.events,
+            row.line_number,
+            row.charge_id,
+        )
         for row in rows
     ]
     return json.dumps(said, ensure_ascii=False, separators=(",", ":")).encode()
