@@ -14,6 +14,11 @@ from playwright.sync_api import Browser, Page, expect
 
 from billing import jobs
 from billing.access.model import Grant, Role
+from billing.bundles.operations import ask_for_bundle
+from billing.disputes.operations import raise_dispute
+from billing.invoices import queries as invoices
+from billing.runs import operations, work
+from billing.runs import queries as runs
 from metering.kit.clock import now
 from metering.kit.db import Database
 from metering.meters import operations as meters
@@ -141,11 +146,13 @@ def test_every_page_meets_wcag_and_fits(
         uses(database, code, "1000")
     clock.now = after(APRIL)
     jobs.rate_month_to_date(database, now=clock())
-    enter(page, site, Role.ANALYST, Role.AUDITOR, email="a@x.example")
+    enter(page, site, Role.ANALYST, Role.APPROVER, Role.AUDITOR, email="a@x.example")
     page.goto(f"{site.url}/console/month-ends")
     look(page)
     page.get_by_role("button", name="Start").click()
-    jobs.work_bill_runs(database, now=clock())
+    with database.snapshot() as session:
+        (run,) = runs.runs(session)
+    work.draft_run(database, run_id=run.id, now=clock())
     for path in (
         "",
         "month-ends/2026-04",
@@ -153,7 +160,7 @@ def test_every_page_meets_wcag_and_fits(
         "accounts",
         "accounts/new",
         f"accounts/{trust.id}",
-        "disputes",
+        "queries",
         "tariffs",
         "tariffs/imaging-archive",
         "services",
@@ -173,6 +180,32 @@ def test_every_page_meets_wcag_and_fits(
         "audit/proof",
     ):
         page.goto(f"{site.url}/console/{path}")
+        look(page)
+    with database.transaction() as session:
+        operations.approve_run(session, run_id=run.id, principal="usr_other", now=clock())
+    work.issue_run(database, run_id=run.id, principal="usr_other", now=clock())
+    with database.transaction() as session:
+        (issued,) = invoices.invoices(session, account_id=trust.id)
+        query = raise_dispute(
+            session,
+            account_id=trust.id,
+            invoice_id=issued.id,
+            reason="quantity",
+            text="We used less.",
+            principal="usr_trust",
+            now=clock(),
+        ).id
+        bundle = ask_for_bundle(session, run_id=run.id, principal="usr_other", now=clock()).id
+    for path in (
+        "month-ends/2026-04",
+        f"bundles/{bundle}",
+        f"queries/{query}",
+        f"invoices/RA1/{issued.id}/credit",
+        "money/balances",
+        "money/ledger/codes",
+    ):
+        page.goto(f"{site.url}/console/{path}")
+        page.evaluate("document.querySelectorAll('details').forEach(each => each.open = true)")
         look(page)
 
 

@@ -64,6 +64,7 @@ def test_every_page_meets_wcag_and_fits(browser: Browser, portal: Portal, width:
         invoice,
         f"invoices/{portal.shown.credit_note_id}",
         "statement",
+        "balances",
         "prices",
         "prices/imaging-archive?q0=1000",
         "prices/imaging-archive?q0=many",
