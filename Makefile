@@ -39,7 +39,7 @@ fmt: $(VENV)/.dev ## Put the code into the one style
 	$(BIN)/ruff check --fix .
 
 bench: $(VENV)/.dev ## Run the benchmarks; docs say what they measured
-	@for program in $(wildcard benchmarks/*.py); do $(BIN)/python $$program $(ARGS) || exit 1; done
+	@for program in ingest pages rating simulation; do $(BIN)/python -m benchmarks.$$program $(ARGS) || exit 1; done
 
 docs: $(VENV)/.dev ## Write the pages that the code knows: settings, problems, premises
 	PYTHONPATH=. $(BIN)/python scripts/write_docs.py
