@@ -105,6 +105,11 @@ class EventType:
     only_number: str | None = None
     shapes: dict[tuple[tuple[str, str], ...], Shape] = field(default_factory=dict)
 
+    @property
+    def numbers(self) -> list[str]:
+        """The measured fields that some meter needs as numbers."""
+        return [name for name, is_number in self.measured_numbers if is_number]
+
 
 @dataclass(frozen=True)
 class Catalogue:
@@ -115,6 +120,14 @@ class Catalogue:
     source_ids: Mapping[str, int]
     subjects: Mapping[str, Subject]
     types: Mapping[tuple[int, str], EventType]
+
+    @cached_property
+    def types_by_source(self) -> Mapping[int, Mapping[str, EventType]]:
+        """The event types of each source alone, so that they are looked up by plain texts."""
+        found: dict[int, dict[str, EventType]] = {}
+        for (source_id, name), kind in self.types.items():
+            found.setdefault(source_id, {})[name] = kind
+        return found
 
     def authenticate(self, key: Key | None, *, now: datetime) -> SourcePrincipal:
         """Return the source that a key proves.

@@ -60,16 +60,7 @@ def judge(
         envelopes=items,
     )
     code, subjects = principal.source_code, catalogue.subjects
-    # The event types of this source alone, so that they are looked up by plain texts.
-    types = {
-        name: kind
-        for (source, name), kind in catalogue.types.items()
-        if source == principal.source_id
-    }
-    lot.numbers = {
-        name: [measured for measured, is_number in kind.measured_numbers if is_number]
-        for name, kind in types.items()
-    }
+    types = lot.types = catalogue.types_by_source.get(principal.source_id, {})
     if not take_usual(items, lot, code=code, subjects=subjects, types=types, window=window):
         _take_all(items, lot, catalogue, code, types, window, dimension_sets)
     lot.judged = (len(lot.fates), len(lot.refused))

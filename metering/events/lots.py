@@ -11,7 +11,7 @@ from uuid import UUID
 
 import msgspec
 
-from metering.events.catalogue import Feed, Shape, packed_int4
+from metering.events.catalogue import EventType, Feed, Shape, packed_int4
 from metering.events.decoding import Envelope, Unreadable
 from metering.events.model import (
     CONFLICT,
@@ -104,8 +104,8 @@ class Lot:
     fates: list[Fate] = field(default_factory=list)
     refused: list[Refused] = field(default_factory=list)
     envelopes: Sequence[Any] = ()
-    numbers: Mapping[str, Collection[str]] = field(default_factory=dict)
-    """By event type: the members of `data` that some meter needs as a number."""
+    types: Mapping[str, EventType] = field(default_factory=dict)
+    """The source's event types."""
     judged: tuple[int, int] = (0, 0)
 
     def repeated(self, position: int, *, same: bool) -> None:
@@ -147,8 +147,8 @@ def refuse(
     )
     lot.fates.append(found)
     sent = lot.envelopes[index]
-    numbers = lot.numbers.get(sent.type, ()) if isinstance(sent, Envelope) else ()
-    lot.refused.append(Refused(found, body_of(sent, numbers=numbers)))
+    kind = lot.types.get(sent.type) if isinstance(sent, Envelope) else None
+    lot.refused.append(Refused(found, body_of(sent, numbers=kind.numbers if kind else ())))
 
 
 def repeat(lot: Lot, index: int, event_id: str, *, same: bool) -> None:

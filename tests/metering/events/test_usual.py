@@ -125,7 +125,8 @@ def test_whatever_is_in_a_batch_both_ways_say_the_same(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(usual, "USUAL_MIN", 1_000)
         one_by_one = judged(events, fresh)
-    assert replace(by_columns, envelopes=()) == replace(one_by_one, envelopes=())
+    plain = {"envelopes": (), "types": {}}
+    assert replace(by_columns, **plain) == replace(one_by_one, **plain)
 
 
 def test_a_usual_batch_is_judged_by_columns(monkeypatch: pytest.MonkeyPatch) -> None:
