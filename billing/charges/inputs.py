@@ -31,7 +31,7 @@ from billing.tariffs import queries as tariffs
 from metering.kit.errors import Refusal
 from metering.organisations import queries as organisations
 from metering.periods import Month
-from metering.readings.month_totals import month_signatures, month_totals
+from metering.readings.month_totals import Words, load_words, month_signatures, month_totals
 
 # Accounts whose usage is held at once: enough that a statement costs nothing beside its
 # rows, few enough that memory does not grow with the nation.
@@ -161,12 +161,14 @@ def load_usage(
     codes: Sequence[str] | None = None,
     meters: Sequence[str] | None = None,
     until: date | None = None,
+    words: Words | None = None,
 ) -> list[Usage]:
     """Read the month's usage, of the given ODS codes or of everyone.
 
     Args:
         meters: only these meters, all where None.
         until: only London days before this one.
+        words: where they were read already.
     """
     ids = None if codes is None else _subject_ids(session, inputs, codes)
     return [
@@ -185,6 +187,7 @@ def load_usage(
             organisation_ids=ids,
             meters=meters,
             until=until,
+            words=words,
         )
     ]
 
@@ -208,9 +211,11 @@ def usage_in_parts(
     Args:
         meters: only these meters, all where None.
     """
+    words = load_words(session)
     for first in range(0, len(codes), ACCOUNTS_AT_ONCE):
         some = codes[first : first + ACCOUNTS_AT_ONCE]
-        yield UsagePart(some, load_usage(session, inputs=inputs, codes=some, meters=meters))
+        usage = load_usage(session, inputs=inputs, codes=some, meters=meters, words=words)
+        yield UsagePart(some, usage)
 
 
 def _subject_ids(session: Session, inputs: MonthInputs, codes: Iterable[str]) -> list[int]:

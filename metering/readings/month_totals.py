@@ -38,6 +38,19 @@ class MonthTotal(NamedTuple):
     hour: int | None
 
 
+class Words(NamedTuple):
+    """Codes of meters and dimensions by the small numbers that readings have for them."""
+
+    meters: dict[int, str]
+    sets: dict[int, Dimensions]
+
+
+def load_words(session: Session) -> Words:
+    """Read the words once, for as many calls of `month_totals` as a transaction makes."""
+    meters = session.execute(select(MeterRow.id, MeterRow.code)).all()
+    return Words(dict(meters), dimension_sets(session))
+
+
 def month_totals(
     session: Session,
     *,
@@ -46,6 +59,7 @@ def month_totals(
     organisation_ids: Sequence[int] | None = None,
     meters: Sequence[str] | None = None,
     until: date | None = None,
+    words: Words | None = None,
 ) -> Iterator[MonthTotal]:
     """Yield the month's totals.
 
@@ -54,9 +68,9 @@ def month_totals(
         organisation_ids: only these, all where None.
         meters: codes of meters, all where None.
         until: only London days before this one; the whole month where None.
+        words: where they were read already.
     """
-    sets = dimension_sets(session)
-    codes = dict(session.execute(select(MeterRow.id, MeterRow.code)).all())
+    codes, sets = load_words(session) if words is None else words
     only = "" if organisation_ids is None else "AND r.subject_id = ANY(:organisations)"
     if meters is not None:
         only += " AND r.meter_id = ANY(:meters)"
