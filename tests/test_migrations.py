@@ -8,10 +8,13 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Engine, create_engine, text
+from sqlalchemy.exc import OperationalError
 
 from billing.schema import metadata
 from metering.kit import migrate
-from metering.kit.db import sqlalchemy_url
+from metering.kit.db import Database, sqlalchemy_url
+from tests import trusts
+from tests.scenarios import story
 
 VERSIONS = sorted((migrate.FOLDER / "versions").glob("[0-9]*.py"))
 PARTITION = re.compile(r"usage_events_\d{4}_\d{2}")
@@ -74,6 +77,51 @@ def test_down_and_up_again_gives_the_same_schema(database_url: str, engine: Engi
     assert left == []
     migrate.upgrade(database_url)
     assert catalogue(engine) == migrated
+
+
+KEPT_SINCE = "0018"
+"""Versions from this one on are gone back to and come from with data in every table of money."""
+
+
+def rows(engine: Engine) -> dict[str, int]:
+    with engine.connect() as connection:
+        return {
+            name: connection.execute(text(f"SELECT count(*) FROM {name}")).scalar_one()
+            for name in metadata.tables
+        }
+
+
+def test_down_and_up_again_with_data_keeps_the_data(
+    database: Database, database_url: str, engine: Engine
+) -> None:
+    """A month of usage, invoiced: what a version drops is all that going back loses."""
+    trusts.use(database)
+    story.month_end(database, story.APRIL)
+    with database.transaction() as session:
+        seals = session.execute(text("SELECT number, seal FROM invoices ORDER BY 1")).all()
+    before = rows(engine)
+    assert sum(count > 0 for count in before.values()) > 25
+    migrate.downgrade(database_url, revision=KEPT_SINCE)
+    migrate.upgrade(database_url)
+    after = rows(engine)
+    lost = {name for name, count in before.items() if after[name] != count}
+    # The usage behind an invoice is kept beside it only since 0019.
+    assert lost <= {"invoice_usage"}, {name: (before[name], after[name]) for name in lost}
+    with database.transaction() as session:
+        assert session.execute(text("SELECT number, seal FROM invoices ORDER BY 1")).all() == seals
+    story.month_end(database, story.MAY)
+
+
+def test_a_migration_waits_for_a_table_but_not_for_ever(
+    database_url: str, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(migrate, "LOCK_TIMEOUT", "100ms")
+    with engine.begin() as reader:
+        reader.execute(text("SELECT 1 FROM audit_entries LIMIT 0"))
+        with pytest.raises(OperationalError, match="lock timeout"):
+            migrate.downgrade(database_url, revision="0022")
+    assert migrate.current(database_url) == "0023"
+    migrate.upgrade(database_url)
 
 
 def test_models_equal_the_schema(engine: Engine) -> None:

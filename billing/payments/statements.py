@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from billing.disputes.queries import disputed_amounts
@@ -143,10 +143,13 @@ def supplier_settlement(session: Session, *, month: Month, on: date) -> Sequence
 def _covered(session: Session, *, month: Month, on: date, kind: str) -> dict[str, Decimal]:
     """Return the net pounds by service that payments or write-offs cover of a month's invoices."""
     cut = london_midnight(on + timedelta(days=1))
-    amounts: dict[tuple[str, str], Decimal] = defaultdict(lambda: NOUGHT)
-    totals: dict[tuple[str, str], Decimal] = {}
-    for row, amount in session.execute(
-        select(ReceivableRow, AllocationRow.amount)
+    covered = (
+        select(
+            ReceivableRow.account_id,
+            ReceivableRow.document_id,
+            ReceivableRow.total,
+            func.sum(AllocationRow.amount).label("amount"),
+        )
         .join(
             AllocationRow,
             (AllocationRow.account_id == ReceivableRow.account_id)
@@ -158,26 +161,39 @@ def _covered(session: Session, *, month: Month, on: date, kind: str) -> dict[str
             AllocationRow.kind == kind,
             AllocationRow.made_at < cut,
         )
-    ):
-        key = (row.account_id, row.document_id)
-        amounts[key] += amount
-        totals[key] = row.total
-    nets: dict[tuple[str, str], dict[str, Decimal]] = defaultdict(
-        lambda: defaultdict(lambda: NOUGHT)
+        .group_by(ReceivableRow.account_id, ReceivableRow.document_id, ReceivableRow.total)
+        .subquery()
     )
-    if amounts:
-        for line in session.execute(
-            select(
-                InvoiceLineRow.account_id,
-                InvoiceLineRow.invoice_id,
-                InvoiceLineRow.tariff_code,
-                InvoiceLineRow.net,
-            ).where(InvoiceLineRow.invoice_id.in_([invoice for _, invoice in amounts]))
-        ):
-            nets[line.account_id, line.invoice_id][line.tariff_code] += line.net
+    lines = (InvoiceLineRow.account_id == covered.c.account_id) & (
+        InvoiceLineRow.invoice_id == covered.c.document_id
+    )
+    net = func.sum(InvoiceLineRow.net)
     found: dict[str, Decimal] = defaultdict(lambda: NOUGHT)
-    for key, amount in sorted(amounts.items()):
-        for service, part in net_part(amount, total=totals[key], nets=nets[key]).items():
+    # Most invoices are covered whole, and then their lines need not be told apart.
+    for service, amount in session.execute(
+        select(InvoiceLineRow.tariff_code, net)
+        .join(covered, lines)
+        .where(covered.c.amount == covered.c.total)
+        .group_by(InvoiceLineRow.tariff_code)
+    ):
+        found[service] += amount
+    nets: dict[tuple[str, str, Decimal, Decimal], dict[str, Decimal]] = defaultdict(dict)
+    for account, invoice, total, amount, service, part in session.execute(
+        select(
+            covered.c.account_id,
+            covered.c.document_id,
+            covered.c.total,
+            covered.c.amount,
+            InvoiceLineRow.tariff_code,
+            net,
+        )
+        .join(covered, lines)
+        .where(covered.c.amount != covered.c.total)
+        .group_by(*covered.c, InvoiceLineRow.tariff_code)
+    ):
+        nets[account, invoice, total, amount][service] = part
+    for (_, _, total, amount), of_services in sorted(nets.items()):
+        for service, part in net_part(amount, total=total, nets=of_services).items():
             found[service] += part
     return dict(found)
 
