@@ -1,5 +1,6 @@
 """`paygo backup` and `paygo restore`: the whole database as one file, and back, proved."""
 
+import sys
 from pathlib import Path
 
 import click
@@ -17,13 +18,20 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 def backup(file: Path) -> None:
     """Write the whole database to FILE, as of one instant.
 
-    FILE must not exist, and only its owner may read it. The key in PAYGO_SECRET_KEY is not
+    FILE must not exist, and only its owner may read it; - writes it to the standard output,
+    for a program that encrypts it. The key in PAYGO_SECRET_KEY is not
     in it: keep that elsewhere. Nothing needs to stop meanwhile.
 
     \b
-    Example:
+    Examples:
       paygo backup /backups/paygo-2026-04-01.dump
+      paygo backup - | age -r age1… > /backups/paygo-2026-04-01.dump.age
     """
+    if str(file) == "-":
+        with opened_database() as database:
+            url = database.engine.url.render_as_string(hide_password=False)
+            dumps.write_dump(url, sys.stdout.buffer)
+        return
     with opened_database() as database:
         dumps.dump(database.engine.url.render_as_string(hide_password=False), file)
     click.echo(f"{file}: {file.stat().st_size:,} bytes.")

@@ -4,9 +4,11 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import BinaryIO
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
@@ -69,6 +71,27 @@ def dump(url: str, file: Path) -> None:
         part.unlink(missing_ok=True)
 
 
+def write_dump(url: str, stream: BinaryIO) -> None:
+    """Write the whole database to a stream, as of one instant, for whatever encrypts it.
+
+    Raises:
+        ProgramsMissing: see the class.
+        BackupFailed: `pg_dump` says why; what was written so far is no backup.
+    """
+    command, environment = _command(url, "pg_dump", ("--format=custom", "--no-owner"))
+    # Its words go to a file: a pipe that nobody reads could fill and stop it.
+    with tempfile.TemporaryFile() as said:
+        running = subprocess.Popen(  # noqa: S603 - a program of PostgreSQL, without a shell
+            command, env=environment, stdout=subprocess.PIPE, stderr=said
+        )
+        assert running.stdout is not None
+        with running.stdout as output:
+            shutil.copyfileobj(output, stream)
+        if running.wait():
+            said.seek(0)
+            raise _failed("pg_dump", said.read().decode(errors="replace"))
+
+
 def restore(url: str, file: Path) -> None:
     """Read `file` into an empty database, all of it or nothing.
 
@@ -105,23 +128,32 @@ def _libpq(url: str) -> str:
 
 
 def _run(url: str, program: str, arguments: Sequence[str]) -> None:
+    command, environment = _command(url, program, arguments)
+    ended = subprocess.run(  # noqa: S603 - a program of PostgreSQL, without a shell
+        command, env=environment, capture_output=True, text=True, check=False
+    )
+    if ended.returncode:
+        raise _failed(program, ended.stderr)
+
+
+def _command(
+    url: str, program: str, arguments: Sequence[str]
+) -> tuple[Sequence[str], Mapping[str, str]]:
+    """Return how a program of the server's version is called on a database, and with what."""
     parts = conninfo_to_dict(_libpq(url))
     password = parts.pop("password", None)
     # Arguments are seen by every user of the machine; the environment is not.
     environment = {**os.environ, **({"PGPASSWORD": str(password)} if password else {})}
     with psycopg.connect(_libpq(url)) as connection:
         server = connection.info.server_version // 10_000
-    ended = subprocess.run(  # noqa: S603 - a program of PostgreSQL, without a shell
-        [str(_program(program, server)), f"--dbname={make_conninfo('', **parts)}", *arguments],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if ended.returncode:
-        said = ended.stderr.strip().splitlines() or ["it said nothing"]
-        first = next((line for line in said if "error:" in line), said[-1])
-        raise BackupFailed(f"{program} failed: {first.partition('error: ')[2] or first}.")
+    found = str(_program(program, server))
+    return (found, f"--dbname={make_conninfo('', **parts)}", *arguments), environment
+
+
+def _failed(program: str, said: str) -> BackupFailed:
+    lines = said.strip().splitlines() or ["it said nothing"]
+    first = next((line for line in lines if "error:" in line), lines[-1])
+    return BackupFailed(f"{program} failed: {first.partition('error: ')[2] or first}.")
 
 
 def _program(name: str, server: int) -> Path:

@@ -105,3 +105,14 @@ def test_half_a_file_restores_nothing(filled: str, empty: str, tmp_path: Path) -
 def test_a_program_older_than_the_server_is_not_used() -> None:
     with pytest.raises(dumps.ProgramsMissing, match="PostgreSQL 99"):
         dumps._program("pg_dump", 99)
+
+
+def test_a_backup_goes_through_what_encrypts_it(filled: str, empty: str, tmp_path: Path) -> None:
+    file = tmp_path / "streamed.dump"
+    with file.open("wb") as stream:
+        dumps.write_dump(filled, stream)
+    dumps.restore(empty, file)
+    assert counted(empty) == counted(filled)
+    with file.open("wb") as stream, pytest.raises(dumps.BackupFailed, match="pg_dump failed"):
+        # A role that may not read every table.
+        dumps.write_dump(f"{filled}&options=-c%20role%3D{PORTAL}", stream)
