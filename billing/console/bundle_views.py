@@ -11,7 +11,6 @@ from billing.bundles.pages import BundleView, bundle_file_name, bundle_view
 from billing.bundles.tables import BundleRow
 from billing.console.blueprint import blueprint
 from billing.console.month_end_queries import run_of_month
-from billing.runs import queries as runs
 from billing.web import go, zip_response
 from metering.kit.web import edge
 from metering.periods import Month
@@ -26,8 +25,8 @@ def _view(row: BundleRow, month: Month) -> BundleView:
     return bundle_view(
         row,
         of=month.name,
-        href=url_for("console.bundle", bundle_id=row.id),
-        file_href=url_for("console.bundle_file", bundle_id=row.id),
+        href=url_for("console.bundle", month=str(month), bundle_id=row.id),
+        file_href=url_for("console.bundle_file", month=str(month), bundle_id=row.id),
     )
 
 
@@ -45,22 +44,23 @@ def ask_for_bundle(month: str) -> Response:
     except operations.NothingToBundle as refusal:
         flash(refusal.detail, "message")
         return go(url_for("console.board", month=month))
-    return go(url_for("console.bundle", bundle_id=row.id))
+    return go(url_for("console.bundle", month=month, bundle_id=row.id))
 
 
-@blueprint.get("/bundles/<bundle_id>")
-def bundle(bundle_id: str) -> str:
+@blueprint.get("/month-ends/<month>/bundles/<bundle_id>")
+def bundle(month: str, bundle_id: str) -> str:
     """Show how far a bundle is."""
     with edge().database.snapshot() as session:
-        row, month = _of_run(session, bundle_id)
-    return render_template("console/bundle.html", view=_view(row, month), month=str(month))
+        row = _of_month(session, month, bundle_id)
+    view = _view(row, Month.parse(month))
+    return render_template("console/bundle.html", view=view, month=month)
 
 
-@blueprint.get("/bundles/<bundle_id>/file")
-def bundle_file(bundle_id: str) -> Response:
+@blueprint.get("/month-ends/<month>/bundles/<bundle_id>/file")
+def bundle_file(month: str, bundle_id: str) -> Response:
     """Download a bundle that is ready, a part at a time."""
     with edge().database.snapshot() as session:
-        row, month = _of_run(session, bundle_id)
+        row = _of_month(session, month, bundle_id)
     return zip_response(
         work.content(edge().database, bundle_id=bundle_id),
         size=row.size,
@@ -68,8 +68,8 @@ def bundle_file(bundle_id: str) -> Response:
     )
 
 
-def _of_run(session: Session, bundle_id: str) -> tuple[BundleRow, Month]:
+def _of_month(session: Session, month: str, bundle_id: str) -> BundleRow:
     row = operations.bundle(session, bundle_id=bundle_id)
-    if row.run_id is None:
+    if row.run_id != run_of_month(session, month).id:
         raise operations.BundleUnknown(f"There is no bundle {bundle_id}.")
-    return row, Month.of_day(runs.run(session, run_id=row.run_id).month)
+    return row

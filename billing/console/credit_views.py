@@ -49,14 +49,14 @@ def account_of(session: Session, code: str) -> str:
     return accounts.payer_by_ods_code(session, ods_code=code).account.id
 
 
-@blueprint.get("/invoices/<code>/<invoice_id>/credit")
+@blueprint.get("/accounts/<code>/invoices/<invoice_id>/credit")
 @guarded(APPROVES)
 def new_credit(code: str, invoice_id: str) -> str:
     """Show what is left to credit of an invoice, line by line."""
     return _page(code, invoice_id, Form({"basis": "concession"}))
 
 
-@blueprint.post("/invoices/<code>/<invoice_id>/credit")
+@blueprint.post("/accounts/<code>/invoices/<invoice_id>/credit")
 @guarded(APPROVES)
 def issue_credit(code: str, invoice_id: str) -> Response | tuple[str, int]:
     """Issue a credit note for the lines and quantities given; for all where none is."""

@@ -1,7 +1,5 @@
 """Trusts' queries about invoices: the inbox, and one with its decision."""
 
-from decimal import Decimal
-
 from flask import Response, flash, render_template, request, url_for
 from marshmallow import Schema, fields, validate
 from sqlalchemy.orm import Session
@@ -104,13 +102,17 @@ def credit_dispute(dispute_id: str) -> Response | tuple[str, int]:
 
 def _decide(dispute_id: str, how: str, done: str) -> Response | tuple[str, int]:
     form, sent = read_form(AnswerForm(), request.form)
-    lines: dict[int, Decimal | None] = {}
-    if how == "credit":
-        with edge().database.snapshot() as session:
-            left = _left(session, queries.dispute(session, dispute_id=dispute_id))
-        form, lines = read_lines(form, request.form, credit_lines(left))
-        if request.form.get("chosen") and not lines and not form.errors:
-            form = form.with_error("Say what to credit of which line.")
+    chosen = how == "credit" and bool(request.form.get("chosen"))
+    with edge().database.snapshot() as session:
+        left = _left(session, queries.dispute(session, dispute_id=dispute_id))
+    form, lines = read_lines(form, request.form, credit_lines(left))
+    if chosen and not lines and not form.errors:
+        form = form.with_error("Say what to credit of which line.")
+    elif lines and not chosen:
+        # Enter in one of their fields presses the form's first button, which is another.
+        form = form.with_error(
+            "You wrote what to credit: choose Credit these lines, or empty them."
+        )
     if sent is None or form.errors:
         return _page(dispute_id, form), 422
     try:
@@ -127,8 +129,9 @@ def _decide(dispute_id: str, how: str, done: str) -> Response | tuple[str, int]:
             elif how == "explain":
                 operations.explain_dispute(session, **said)
             else:
-                chosen = lines if request.form.get("chosen") else None
-                operations.credit_dispute(session, basis=sent["basis"], lines=chosen, **said)
+                operations.credit_dispute(
+                    session, basis=sent["basis"], lines=lines if chosen else None, **said
+                )
     except _REFUSALS as refusal:
         return _page(dispute_id, form.with_refusal(refusal)), 422
     flash(done, "success")

@@ -192,8 +192,8 @@ def parked_sheet(month: Month) -> Sheet[AccountFigures]:
     """Return the list of accounts that a run leaves out, with the reason."""
     return Sheet(
         name=f"left-out-{month}",
-        caption="Parked and held accounts",
-        empty="No account is parked or held.",
+        caption="Parked, held and carried over",
+        empty="No account is parked, held or carried over.",
         sort="account",
         fields=(
             Field(

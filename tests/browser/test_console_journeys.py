@@ -198,9 +198,9 @@ def test_every_page_meets_wcag_and_fits(
         bundle = ask_for_bundle(session, run_id=run.id, principal="usr_other", now=clock()).id
     for path in (
         "month-ends/2026-04",
-        f"bundles/{bundle}",
+        f"month-ends/2026-04/bundles/{bundle}",
         f"queries/{query}",
-        f"invoices/RA1/{issued.id}/credit",
+        f"accounts/RA1/invoices/{issued.id}/credit",
         "money/balances",
         "money/ledger/codes",
     ):

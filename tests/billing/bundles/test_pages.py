@@ -89,7 +89,7 @@ def test_a_trust_fetches_its_own_months_and_nobody_elses(office: Office) -> None
     for path in (asked.location, f"/portal/RA2/bundles/{bundle}"):
         assert other.get(path).status_code == 404
         assert other.get(f"{path}/file").status_code == 404
-    assert office.browser(Grant(Role.ANALYST)).get(f"/console/bundles/{bundle}").status_code == 404
+    assert office.browser(Grant(Role.ANALYST)).get(f"{BOARD}/bundles/{bundle}").status_code == 404
 
 
 @pytest.mark.parametrize(

@@ -133,6 +133,9 @@ def test_a_query_is_decided_by_chosen_lines_and_quantities(
 ) -> None:
     path = f"/console/queries/{raised(database, invoice)}"
     approver = web.signed_in(app, [Grant(Role.APPROVER)], email="bob@example.nhs.uk")
+    both = web.signed_in(
+        app, [Grant(Role.APPROVER), Grant(Role.ANALYST)], email="cat@example.nhs.uk"
+    )
     page = approver.get(path).text
     assert "Credit chosen lines or quantities instead" in page
     assert "100 studies" in page
@@ -148,6 +151,10 @@ def test_a_query_is_decided_by_chosen_lines_and_quantities(
         assert "You are right" in wrong.text
         for value in typed.values():
             assert f'value="{value}"' in wrong.text
+    for button in ("ask", "explain", "credit"):
+        other = {"text": "You are right", "basis": "concession", "credit-1": "10"}
+        stopped = web.send(both, f"{path}/{button}", other, page=path)
+        assert "choose Credit these lines, or empty them" in stopped.text
     done = web.send(approver, f"{path}/credit", chosen | {"credit-1": "10"}, page=path)
     assert done.status_code == 303
     with database.snapshot() as session:
@@ -160,7 +167,7 @@ def test_an_approver_credits_lines_without_a_query(
     app: Flask, database: Database, invoice: Invoice
 ) -> None:
     shown = f"/portal/RRK/invoices/{invoice.id}"
-    path = f"/console/invoices/RRK/{invoice.id}/credit"
+    path = f"/console/accounts/RRK/invoices/{invoice.id}/credit"
     analyst = web.signed_in(app, [Grant(Role.ANALYST)], email="ann@example.nhs.uk")
     assert path not in analyst.get(shown).text
     assert analyst.get(path).status_code == 403
@@ -181,7 +188,7 @@ def test_an_approver_credits_lines_without_a_query(
     assert "Nothing left" in approver.get(path).text
     again = web.send(approver, path, typed | {"whole": "yes"}, page=path)
     assert "Nothing is left of this to credit." in again.text
-    assert approver.get("/console/invoices/RRK/inv_none/credit").status_code == 404
+    assert approver.get("/console/accounts/RRK/invoices/inv_none/credit").status_code == 404
 
 
 def test_the_central_team_is_told_of_queries_and_messages(
