@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 from billing.charges import writing
 from billing.charges.inputs import MonthInputs, load_inputs, load_usage, quantities
 from billing.charges.model import SharedKey, shared_key
-from billing.charges.passing import fault_of, pass_over, rate_some
+from billing.charges.passing import fault_of, pass_over, rate_pools, rate_some
 from billing.charges.tables import MonthRatingRow, PoolShareRow, PoolTotalRow, RatingRow
 from billing.rating.model import Agreement, Charge, FrozenPool, PoolTotal, RatingResult, Usage
 from billing.rating.pools import freeze
@@ -191,7 +191,7 @@ def refresh_true_ups(session: Session, *, month: Month) -> int:
     inputs = load_inputs(session, month=month)
     if not inputs.is_frozen:
         return 0
-    result, _ = rate_inputs(inputs, inputs.agreements, load_usage(session, inputs=inputs))
+    result = rate_pools(session, inputs=inputs)
     return writing.write_true_ups(session, inputs=inputs, result=result)
 
 

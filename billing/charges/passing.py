@@ -63,9 +63,24 @@ def pass_over(
         codes: with or without an account; a shared price needs every member's.
         before: marks by account id, as last written.
     """
+    return _without_faults(
+        session,
+        inputs,
+        codes,
+        lambda faults: _attempt(session, inputs, codes, before, faults, keep_shared=keep_shared),
+    )
+
+
+def _without_faults(
+    session: Session,
+    inputs: MonthInputs,
+    codes: Sequence[str],
+    work: Callable[[Mapping[str, str]], T],
+) -> T:
+    """Do the work without the accounts that make rating fail; it is told why, by ODS code."""
     faults = {code: why for code, why in inputs.terms_faults.items() if code in set(codes)}
     try:
-        return _attempt(session, inputs, codes, before, faults, keep_shared)
+        return work(faults)
     except CannotBeRated:
         _LOG.exception("rating %s failed; looking for the accounts at fault", inputs.month)
     for code in codes:
@@ -74,7 +89,29 @@ def pass_over(
             why = fault_of(inputs, code, usage)
             if why is not None:
                 faults[code] = why
-    return _attempt(session, inputs, codes, before, faults, keep_shared)
+    return work(faults)
+
+
+def rate_pools(session: Session, *, inputs: MonthInputs) -> RatingResult:
+    """Rate what is shared alone, and write nothing; only the pools of the result are whole."""
+    prices = [price for version in inputs.versions for price in version.tariff.prices]
+    for found in inputs.agreements.values():
+        prices += [price for item in found for terms in item.terms for price in terms.prices]
+    meters = sorted({price.meter for price in prices if price.shared and price.meter is not None})
+    codes = sorted({*inputs.agreements, *inputs.signatures})
+
+    def work(faults: Mapping[str, str]) -> RatingResult:
+        rating = _month_rating(inputs)
+        left = [code for code in codes if code not in faults]
+        for some in usage_in_parts(session, inputs=inputs, codes=left, meters=meters):
+            agreements = [item for code in some.codes for item in inputs.agreements.get(code, ())]
+            _rated(partial(rating.add, agreements, some.usage))
+        shared = rating.shared()
+        while _rated(partial(next, shared, ())):
+            pass
+        return _rated(rating.finish)
+
+    return _without_faults(session, inputs, codes, work)
 
 
 def fault_of(inputs: MonthInputs, code: str, usage: Iterable[Usage]) -> str | None:
@@ -99,6 +136,15 @@ def rate_some(inputs: MonthInputs, agreements: Agreements, usage: Iterable[Usage
     )
 
 
+def _month_rating(inputs: MonthInputs) -> MonthRating:
+    return MonthRating(
+        month=inputs.month,
+        tariffs=inputs.versions,
+        history=inputs.history,
+        frozen=inputs.frozen,
+    )
+
+
 def _rated(work: Callable[[], T]) -> T:
     """Do a piece of rating; what goes wrong in it is some account's, not the database's."""
     try:
@@ -113,16 +159,12 @@ def _attempt(
     codes: Sequence[str],
     before: Mapping[str, bytes | None],
     faults: Mapping[str, str],
-    keep_shared: bool,  # noqa: FBT001 - see pass_over
+    *,
+    keep_shared: bool,
 ) -> Passed:
     account_ids = [inputs.account_ids[code] for code in codes if code in inputs.account_ids]
     marks_before = {account_id: before.get(account_id, b"") for account_id in account_ids}
-    rating = MonthRating(
-        month=inputs.month,
-        tariffs=inputs.versions,
-        history=inputs.history,
-        frozen=inputs.frozen,
-    )
+    rating = _month_rating(inputs)
     count = 0
     with (
         session.begin_nested(),
