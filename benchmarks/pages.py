@@ -36,6 +36,7 @@ from billing.jobs import ALL_JOBS
 from metering.kit.config import Settings
 from metering.kit.db import Database
 from metering.kit.logs import configure_logs
+from metering.kit.migrate import upgrade
 from metering.kit.postgres import EmbeddedPostgres
 
 LATER_MS = 500
@@ -112,6 +113,8 @@ def main() -> None:
                     ),
                 )
                 built.write_text(json.dumps({"events": size.events, "accounts": size.accounts}))
+            # A nation that was kept may be of an older version.
+            upgrade(url)
             _measure(database, folder, options)
             database.dispose()
 
