@@ -106,7 +106,7 @@ _DECIDED = {
     "reminder_schedules": KEEP,
     "service_keys": KEEP,
     "sources": KEEP,
-    "successions": ADD,
+    "successions": KEEP,
     "tariff_versions": KEEP,
     "tariffs": KEEP,
     "user_roles": ALL,

@@ -220,3 +220,17 @@ def financial_year_label(financial_year: int) -> str:
 def show_date(day: date) -> str:
     """Return a date as the NHS service manual writes it, for example `1 April 2026`."""
     return f"{day.day} {_MONTH_NAMES[day.month - 1]} {day.year}"
+
+
+def show_time(instant: datetime, *, seconds: bool = False) -> str:
+    """Return an instant's London clock time as the manual writes it: `3:05pm`, `3:05:07pm`."""
+    there = london(instant)
+    exact = f":{there.second:02d}" if seconds else ""
+    half = "am" if there.hour < 12 else "pm"
+    return f"{there.hour % 12 or 12}:{there.minute:02d}{exact}{half}"
+
+
+def show_moment(instant: datetime, *, seconds: bool = False) -> str:
+    """Return an instant on the London clock, for example `1 April 2026 at 3:05pm`."""
+    day = show_date(london(instant).date())
+    return f"{day} at {show_time(instant, seconds=seconds)}"

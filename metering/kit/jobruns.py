@@ -98,7 +98,11 @@ class Job:
         if self.at is None:
             assert self.every is not None
             seconds = int(self.every.total_seconds())
-            return f"every {seconds} s" if seconds % 60 else f"every {seconds // 60} min"
+            for unit, length in (("hour", 3600), ("minute", 60), ("second", 1)):
+                if seconds % length == 0:
+                    count = seconds // length
+                    return f"every {unit}" if count == 1 else f"every {count} {unit}s"
+        assert self.at is not None, "a job without a time runs every so often"
         day = "each day" if self.day is None else f"day {self.day} of each month"
         return f"{day} at {self.at:%H:%M} London"
 

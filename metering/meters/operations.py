@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -14,7 +15,7 @@ from sqlalchemy.orm import Session
 from metering.kit import versions
 from metering.kit.errors import Conflict
 from metering.meters.model import Meter
-from metering.meters.queries import meter_of
+from metering.meters.queries import by_code, meter_of
 from metering.meters.tables import DimensionSetRow, MeterRow
 from metering.organisations.operations import CATALOGUE
 from metering.sources.queries import by_code as source_by_code
@@ -90,6 +91,42 @@ def register(
     found.name, found.unit = name, unit
     found.dimensions = dict(meter.dimensions)
     if session.is_modified(found) or found in session.new:
+        session.flush()
+        versions.bump(session, name=CATALOGUE)
+    return found
+
+
+def reword(
+    session: Session,
+    *,
+    code: str,
+    name: str,
+    unit: str,
+    dimensions: Mapping[str, Mapping[str, Any]],
+) -> MeterRow:
+    """Change how a meter is called, and let it be split by more.
+
+    Events carry the dimensions there are, and prices may ask for them: a dimension or a value
+    can be added, and a list of values opened to any text, but nothing taken away.
+
+    Raises:
+        MeterUnknown: no meter has that code.
+        MeterInvalid: the definition breaks a rule.
+        MeterFixed: a dimension or a value would be taken away.
+    """
+    found = by_code(session, code=code)
+    old = meter_of(found)
+    new = replace(old, name=name, unit=unit, dimensions=_plain(dimensions))
+    for kept, about in old.dimensions.items():
+        if kept not in new.dimensions:
+            raise MeterFixed(f"Usage is already split by '{kept}', so it cannot be taken away.")
+        values = new.dimensions[kept].get("values")
+        missing = sorted(set(about.get("values") or ()) - set(values or ()))
+        if values is not None and (missing or about.get("values") is None):
+            what = f"the value '{missing[0]}'" if missing else "any text"
+            raise MeterFixed(f"'{kept}' already takes {what}, which cannot be taken away.")
+    found.name, found.unit, found.dimensions = new.name, new.unit, dict(new.dimensions)
+    if session.is_modified(found):
         session.flush()
         versions.bump(session, name=CATALOGUE)
     return found

@@ -1,6 +1,7 @@
 """Keep the register of organisations: register, close, record who succeeds whom."""
 
 import re
+from collections.abc import Sequence
 from datetime import date, datetime
 
 from sqlalchemy import func, select, text
@@ -9,7 +10,8 @@ from sqlalchemy.orm import Session
 
 from metering.kit import versions
 from metering.kit.errors import Invalid
-from metering.organisations.queries import by_ods_code
+from metering.organisations.ods import Listed
+from metering.organisations.queries import by_ods_code, every
 from metering.organisations.tables import OrganisationRow, SuccessionRow
 
 CATALOGUE = "catalogue"
@@ -70,6 +72,48 @@ def register(
         session.flush()
         versions.bump(session, name=CATALOGUE)
     return found
+
+
+def import_listed(
+    session: Session, *, listed: Sequence[Listed], kind: str, now: datetime
+) -> tuple[int, int]:
+    """Register every body of a file, or bring those there are up to date; safe to repeat.
+
+    Args:
+        kind: of the bodies that are new; the others keep theirs.
+
+    Returns:
+        How many were new, and how many were changed.
+
+    Raises:
+        OrganisationInvalid: one would close before it opens.
+    """
+    known = {row.ods_code: row for row in every(session, codes=[one.ods_code for one in listed])}
+    new = changed = 0
+    for one in listed:
+        row = known.get(one.ods_code)
+        if row is None:
+            new += 1
+        elif (row.name, row.postcode, row.opened_on, row.closed_from) == (
+            one.name,
+            one.postcode,
+            one.opened_on,
+            one.closed_from,
+        ):
+            continue
+        else:
+            changed += 1
+        known[one.ods_code] = register(
+            session,
+            ods_code=one.ods_code,
+            name=one.name,
+            kind=kind if row is None else row.kind,
+            postcode=one.postcode,
+            opened_on=one.opened_on,
+            closed_from=one.closed_from,
+            now=now,
+        )
+    return new, changed
 
 
 def close(session: Session, *, ods_code: str, closed_from: date) -> OrganisationRow:

@@ -30,13 +30,18 @@ def by_ods_code(session: Session, *, ods_code: str) -> OrganisationRow:
 
 
 def every(
-    session: Session, *, open_on: date | None = None, text: str | None = None
+    session: Session,
+    *,
+    open_on: date | None = None,
+    text: str | None = None,
+    codes: Collection[str] | None = None,
 ) -> Sequence[OrganisationRow]:
     """Return organisations by ODS code.
 
     Args:
         open_on: only those that exist on that London date.
         text: only those whose name or ODS code contains it, whatever its case.
+        codes: only those with one of these ODS codes.
     """
     query = select(OrganisationRow).order_by(OrganisationRow.ods_code)
     if open_on is not None:
@@ -44,6 +49,8 @@ def every(
             or_(OrganisationRow.opened_on.is_(None), OrganisationRow.opened_on <= open_on),
             or_(OrganisationRow.closed_from.is_(None), OrganisationRow.closed_from > open_on),
         )
+    if codes is not None:
+        query = query.where(OrganisationRow.ods_code.in_(codes))
     if text:
         query = query.where(
             or_(

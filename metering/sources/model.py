@@ -27,6 +27,21 @@ class IssuedKey:
 
 
 @dataclass(frozen=True)
+class RotatedKey:
+    """A key in place of another.
+
+    Attributes:
+        issued: the new one.
+        replaces: id of the old one.
+        ends_at: first instant at which the old one no longer works.
+    """
+
+    issued: IssuedKey
+    replaces: str
+    ends_at: datetime
+
+
+@dataclass(frozen=True)
 class SourcePrincipal:
     """A source that proved itself by a key.
 

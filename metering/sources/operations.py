@@ -12,13 +12,23 @@ from metering.kit.auth import Key, make_key
 from metering.kit.errors import Forbidden, Invalid, Unauthenticated
 from metering.kit.ids import new_id
 from metering.organisations.operations import CATALOGUE
-from metering.sources.model import EVENTS_WRITE, MANIFESTS_WRITE, SCOPES, IssuedKey, SourcePrincipal
+from metering.sources.model import (
+    EVENTS_WRITE,
+    MANIFESTS_WRITE,
+    SCOPES,
+    IssuedKey,
+    RotatedKey,
+    SourcePrincipal,
+)
 from metering.sources.queries import by_code, key_by_id, key_by_prefix
 from metering.sources.tables import ServiceKeyRow, SourceRow
 
 MANIFEST_POLICIES = ("ignore", "warn", "wait")
 LAST_USED_GRAIN = timedelta(minutes=5)
 """`last_used_at` is written at most this often, so that reading with a key stays a read."""
+
+OVERLAP_MAX = timedelta(days=90)
+"""How long a key may go on after it was rotated."""
 
 _CODE = re.compile(r"[a-z0-9][a-z0-9./:_-]{0,99}")
 _LOCK = 7_201_949
@@ -170,6 +180,54 @@ def issue_key(
         facts={"key": row.id, "prefix": key.prefix, "label": label, "scopes": row.scopes},
     )
     return IssuedKey(row.id, key.prefix, tuple(row.scopes), expires_at, key.text)
+
+
+def rotate_key(
+    session: Session, *, key_id: str, ends_at: datetime, principal: str, now: datetime
+) -> RotatedKey:
+    """Issue a key that may do what another may, and let the other end by itself.
+
+    Both work until then, so that a service changes over without a gap. A new key lasts as long
+    as the old one was meant to; one without an end is followed by one without an end.
+
+    Args:
+        ends_at: first instant at which the old key no longer works, at most
+            `OVERLAP_MAX` ahead; an earlier end that it has already stays.
+
+    Raises:
+        KeyUnknown: there is no such key.
+        KeyInvalid: the key has ended or is revoked, or its end is past or too far ahead.
+    """
+    old = key_by_id(session, key_id=key_id)
+    source = session.get_one(SourceRow, old.source_id)
+    if not usable(old, source, now=now):
+        raise KeyInvalid("The key no longer works, so there is nothing to rotate. Issue a new one.")
+    if ends_at < now:
+        raise KeyInvalid("The old key cannot end in the past.")
+    if ends_at > now + OVERLAP_MAX:
+        raise KeyInvalid(f"The old key ends within {OVERLAP_MAX.days} days of its rotation.")
+    issued = issue_key(
+        session,
+        source_code=source.code,
+        label=old.label,
+        scopes=old.scopes,
+        expires_at=None if old.expires_at is None else now + (old.expires_at - old.created_at),
+        created_by=principal,
+        now=now,
+    )
+    old.expires_at = ends_at if old.expires_at is None else min(ends_at, old.expires_at)
+    session.flush()
+    versions.bump(session, name=CATALOGUE)
+    audit.record(
+        session,
+        now=now,
+        principal=principal,
+        action="rotate key",
+        object_kind="service key",
+        object_id=key_id,
+        facts={"prefix": old.prefix, "by": issued.id, "ends_at": old.expires_at.isoformat()},
+    )
+    return RotatedKey(issued, key_id, old.expires_at)
 
 
 def revoke_key(session: Session, *, key_id: str, principal: str, now: datetime) -> ServiceKeyRow:

@@ -147,8 +147,8 @@ def test_old_and_idle_runs_are_forgotten_but_never_the_latest_success(database: 
 @pytest.mark.parametrize(
     ("schedule", "words"),
     [
-        ({"every": timedelta(seconds=5)}, "every 5 s"),
-        ({"every": timedelta(minutes=10)}, "every 10 min"),
+        ({"every": timedelta(seconds=5)}, "every 5 seconds"),
+        ({"every": timedelta(minutes=10)}, "every 10 minutes"),
         ({"at": time(5, 30)}, "each day at 05:30 London"),
         ({"at": time(6, 0), "day": 2}, "day 2 of each month at 06:00 London"),
     ],
