@@ -11,7 +11,7 @@ from functools import partial
 
 from sqlalchemy.orm import Session
 
-from billing.access import operations as access
+from billing.access import session_operations as sign_ins
 from billing.accruals import operations as accruals
 from billing.budgets import operations as budgets
 from billing.bundles.work import make_bundles
@@ -54,7 +54,7 @@ def forget_sign_ins(database: Database, *, now: datetime) -> Mapping[str, int]:
     """Forget tries to sign in, and sessions, that are older than the privacy page says."""
     keep = timedelta(days=Settings.from_environment(os.environ).keep_sign_ins_days)
     with database.transaction() as session:
-        return access.forget_old(session, before=now - keep)
+        return sign_ins.forget_old(session, before=now - keep)
 
 
 def forget_deliveries(database: Database, *, now: datetime) -> Mapping[str, int]:

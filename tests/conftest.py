@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from argon2 import PasswordHasher
 from flask import Flask
 from flask.testing import FlaskClient
 from hypothesis import HealthCheck, settings
 from sqlalchemy.orm import Session
 
+from billing.access import session_operations
 from metering.kit.db import Database
 from tests import databases, emptying, trusts, web
 from tests.faults import tally as tally_rows
@@ -63,6 +65,16 @@ def pytest_terminal_summary(
 def tally(request: pytest.FixtureRequest) -> tally_rows.Tally:
     """Collects what faults cost; see `make test-faults`."""
     return tally_rows.Tally(request.node.user_properties, seed=request.config.stash[SEED])
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_passwords() -> Iterator[None]:
+    """Passwords that cost little: people are made by the thousand here, and guessed by nobody."""
+    cheap = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(session_operations, "_hasher", cheap)
+        patch.setattr(session_operations, "_NOBODY", cheap.hash("nobody"))
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.test import TestResponse
 
 from billing import grants
-from billing.access import operations
+from billing.access import operations, session_operations
 from billing.access.model import Grant
 from billing.access.tables import UserRow
 from billing.app import create_app
@@ -84,6 +84,6 @@ def signed_in(
             )
             row = session.get_one(UserRow, made.id)
             row.must_change_password = False
-            token = operations.start_session(session, now=now, user_id=made.id)
+            token = session_operations.start_session(session, now=now, user_id=made.id)
     client.set_cookie("paygo_session", token)
     return client

@@ -8,7 +8,7 @@ from datetime import timedelta
 
 from flask import g
 
-from billing.access import operations, queries
+from billing.access import queries, session_operations
 from billing.access.browser import session_token
 from billing.access.model import Permission, Principal, Role
 from metering.kit.db import Scope
@@ -54,7 +54,7 @@ def current_principal() -> Principal:
         live = queries.live_session(session, token=token, now=now)
     if now - live.last_seen_at >= _TOUCH_AFTER:
         with database.transaction() as session:
-            operations.touch_session(session, now=now, token=token)
+            session_operations.touch_session(session, now=now, token=token)
     g.principal = live.principal
     return live.principal
 

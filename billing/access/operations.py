@@ -1,4 +1,4 @@
-"""Use cases of access: sign in, passwords, sessions, users and their roles.
+"""Use cases of access: users, their roles, and whom an identity provider vouches for.
 
 Every change of a password, a role or a user's standing ends that user's
 sessions and is audited. Nothing here commits.
@@ -8,64 +8,28 @@ import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, cast
 
-from argon2 import PasswordHasher
-from argon2.exceptions import InvalidHashError, VerificationError
-from sqlalchemy import CursorResult, delete, select, text, update
+from sqlalchemy import delete, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from billing.access.model import (
-    ATTEMPT_WINDOW,
-    FAILURES_OF_ADDRESS,
-    FAILURES_OF_EMAIL,
-    TEMPORARY_PASSWORD_LIFE,
     Grant,
     Identity,
     Role,
-    UnfitPassword,
-    check_new_password,
     clean_email,
     grants_of,
 )
 from billing.access.queries import (
     accounts_of_organisations,
-    recent_failures,
     sources_of_codes,
-    token_hash,
     user_row,
 )
-from billing.access.tables import SessionRow, SignInAttemptRow, UserRoleRow, UserRow
+from billing.access.session_operations import end_sessions_of, password_hash, start_session
+from billing.access.tables import SignInAttemptRow, UserRoleRow, UserRow
 from metering.kit.audit import record
-from metering.kit.errors import Conflict, FieldError, Forbidden, Refusal, TooMany, Unauthenticated
+from metering.kit.errors import Conflict, FieldError, Forbidden
 from metering.kit.ids import new_id
-
-_hasher = PasswordHasher()
-# Checked when nobody has the address, so that the answer takes as long as a wrong password.
-_NOBODY = _hasher.hash(secrets.token_urlsafe(32))
-
-
-class WrongCredentials(Unauthenticated):
-    """The email address or the password is wrong; it is not said which."""
-
-    code = "wrong-credentials"
-    title = "Email address or password not right"
-
-
-class TooManySignIns(TooMany):
-    """Five failed tries at an address within 15 minutes close it until the first is 15 minutes old,
-    to the right password too."""
-
-    code = "too-many-sign-ins"
-    title = "Too many failed tries to sign in"
-
-
-class TemporaryPasswordExpired(Unauthenticated):
-    """A temporary password works for 7 days."""
-
-    code = "temporary-password-expired"
-    title = "The temporary password has expired"
 
 
 class EmailTaken(Conflict):
@@ -124,19 +88,6 @@ class NewUser:
     temporary_password: str
 
 
-@dataclass(frozen=True)
-class SignInOutcome:
-    """What a try to sign in came to. The try is recorded either way, so it is not raised.
-
-    Attributes:
-        token: of the new session, for the cookie; empty when refused.
-        refusal: why not.
-    """
-
-    token: str = ""
-    refusal: Refusal | None = None
-
-
 def _temporary_password() -> str:
     """Return 100 random bits in groups that can be read out."""
     letters = "abcdefghjkmnpqrstuvwxyz23456789"
@@ -170,7 +121,7 @@ def create_user(
             id=user_id,
             email=email,
             name=name.strip(),
-            password_hash=_hasher.hash(password),
+            password_hash=password_hash(password),
             must_change_password=True,
             password_changed_at=now,
             created_at=now,
@@ -226,143 +177,6 @@ def _insert_grants(
         session.execute(insert(UserRoleRow).values(rows).on_conflict_do_nothing())
 
 
-def sign_in(
-    session: Session, *, now: datetime, email: str, password: str, remote_address: str | None
-) -> SignInOutcome:
-    """Check a password and open a session; records the try, good or bad.
-
-    The caller commits whatever the outcome, so that failures count.
-    """
-    email = email.strip().lower()
-    # Tries at one address wait for one another: in parallel none would see the others' failures.
-    session.execute(
-        text("SELECT pg_advisory_xact_lock(hashtextextended(:email, 7201948))"), {"email": email}
-    )
-    failures, of_address = recent_failures(
-        session, email=email, remote_address=remote_address, since=now - ATTEMPT_WINDOW
-    )
-    if len(failures) >= FAILURES_OF_EMAIL or of_address >= FAILURES_OF_ADDRESS:
-        begin = failures[-FAILURES_OF_EMAIL] if len(failures) >= FAILURES_OF_EMAIL else now
-        wait = int((begin + ATTEMPT_WINDOW - now).total_seconds()) + 1
-        refusal: Refusal = TooManySignIns(
-            "There have been too many failed tries to sign in. Wait 15 minutes, then try again.",
-            retry_after=wait,
-        )
-        return SignInOutcome(refusal=refusal)
-    user = session.scalar(select(UserRow).where(UserRow.email == email))
-    right = _password_is_right(user, password)
-    session.add(
-        SignInAttemptRow(
-            id=new_id("try", now=now),
-            email=email[:254],
-            at=now,
-            succeeded=right,
-            remote_address=remote_address,
-        )
-    )
-    if user is None or not right:
-        return SignInOutcome(
-            refusal=WrongCredentials("Your email address or password is not right.")
-        )
-    changed_at = user.password_changed_at or user.created_at
-    if user.must_change_password and now - changed_at > TEMPORARY_PASSWORD_LIFE:
-        return SignInOutcome(
-            refusal=TemporaryPasswordExpired(
-                "Your temporary password has expired. Ask an administrator for a new one."
-            )
-        )
-    if user.password_hash is not None and _hasher.check_needs_rehash(user.password_hash):
-        user.password_hash = _hasher.hash(password)
-    return SignInOutcome(token=start_session(session, now=now, user_id=user.id))
-
-
-def _password_is_right(user: UserRow | None, password: str) -> bool:
-    known = None if user is None or user.disabled_at is not None else user.password_hash
-    try:
-        right = _hasher.verify(known or _NOBODY, password)
-    except (VerificationError, InvalidHashError):
-        return False
-    return right and known is not None
-
-
-def start_session(session: Session, *, now: datetime, user_id: str) -> str:
-    """Open a session and return its token; only the token's SHA-256 is kept."""
-    token = secrets.token_urlsafe(32)
-    session.add(
-        SessionRow(
-            token_sha256=token_hash(token), user_id=user_id, started_at=now, last_seen_at=now
-        )
-    )
-    session.flush()
-    return token
-
-
-def touch_session(session: Session, *, now: datetime, token: str) -> None:
-    """Note that a session is in use; never moves back, never revives one that ended."""
-    session.execute(
-        update(SessionRow)
-        .where(
-            SessionRow.token_sha256 == token_hash(token),
-            SessionRow.ended_at.is_(None),
-            SessionRow.last_seen_at < now,
-        )
-        .values(last_seen_at=now)
-    )
-
-
-def end_session(session: Session, *, now: datetime, token: str) -> None:
-    """Sign out; nothing happens where there is no such session."""
-    session.execute(
-        update(SessionRow)
-        .where(SessionRow.token_sha256 == token_hash(token), SessionRow.ended_at.is_(None))
-        .values(ended_at=now)
-    )
-
-
-def end_sessions_of(session: Session, *, now: datetime, user_id: str) -> None:
-    """End every session of a user."""
-    session.execute(
-        update(SessionRow)
-        .where(SessionRow.user_id == user_id, SessionRow.ended_at.is_(None))
-        .values(ended_at=now)
-    )
-
-
-def change_password(
-    session: Session, *, now: datetime, user_id: str, current: str, new: str
-) -> str:
-    """Set a user's own new password, end all their sessions, and open a new one.
-
-    Returns:
-        The new session's token.
-
-    Raises:
-        WrongCredentials: `current` is not their password.
-        UnfitPassword: `new` cannot be used.
-    """
-    user = user_row(session, user_id=user_id)
-    if not _password_is_right(user, current):
-        detail = "Your current password is not right."
-        raise WrongCredentials(detail, errors=(FieldError("/current_password", "wrong", detail),))
-    if new == current:
-        detail = "Your new password must differ from your current one."
-        raise UnfitPassword(detail, errors=(FieldError("/new_password", "same", detail),))
-    check_new_password(new, email=user.email, name=user.name)
-    user.password_hash = _hasher.hash(new)
-    user.must_change_password = False
-    user.password_changed_at = now
-    end_sessions_of(session, now=now, user_id=user_id)
-    record(
-        session,
-        now=now,
-        principal=user_id,
-        action="change password",
-        object_kind="user",
-        object_id=user_id,
-    )
-    return start_session(session, now=now, user_id=user_id)
-
-
 def reset_password(session: Session, *, now: datetime, user_id: str, by: str) -> NewUser:
     """Give a user a new temporary password, end their sessions and forget their failed tries.
 
@@ -371,7 +185,7 @@ def reset_password(session: Session, *, now: datetime, user_id: str, by: str) ->
     """
     user = user_row(session, user_id=user_id)
     password = _temporary_password()
-    user.password_hash = _hasher.hash(password)
+    user.password_hash = password_hash(password)
     user.must_change_password = True
     user.password_changed_at = now
     session.execute(
@@ -479,20 +293,6 @@ def set_disabled(session: Session, *, now: datetime, user_id: str, disabled: boo
     if disabled:
         end_sessions_of(session, now=now, user_id=user_id)
         _check_administrator_is_left(session)
-
-
-def forget_old(session: Session, *, before: datetime) -> dict[str, int]:
-    """Delete tries to sign in and ended or abandoned sessions that are older than `before`.
-
-    Returns:
-        How many of each went.
-    """
-    tries = session.execute(delete(SignInAttemptRow).where(SignInAttemptRow.at < before))
-    sessions = session.execute(delete(SessionRow).where(SessionRow.last_seen_at < before))
-    return {
-        "tries": cast(CursorResult[Any], tries).rowcount,
-        "sessions": cast(CursorResult[Any], sessions).rowcount,
-    }
 
 
 def sign_in_by_identity(session: Session, *, now: datetime, identity: Identity) -> str:

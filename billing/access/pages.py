@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from urllib.parse import urlencode
 
 from billing.access.model import Grant, Role
 from billing.access.queries import UserSummary
 from billing.forms import Form
-from billing.listing import Cell, Column, Listing
+from billing.listing import Act, Asked, Cell, Column, Listing
 
+USERS = "users"
 ROLE_CHOICES = (("", "Choose a role"), *((role.value, role.label) for role in Role))
 
 
@@ -42,7 +44,7 @@ class UserPage:
     """One user."""
 
     user: UserSummary
-    held: tuple[HeldRole, ...]
+    held: Listing
     is_self: bool
     accounts: Sequence[tuple[str, str]]
     sources: Sequence[tuple[str, str]]
@@ -81,27 +83,74 @@ def held_roles(
     return tuple(HeldRole(grant.role.label, scope(grant), grant_key(grant)) for grant in held)
 
 
+def role_words(user: UserSummary) -> str:
+    """Return the roles of a user in words."""
+    return ", ".join(role.label for role in Role if role in user.principal.roles) or "None"
+
+
+def roles_listing(
+    held: Sequence[HeldRole], *, whose: str, path: str, remove_href: str | None = None
+) -> Listing:
+    """Return the roles of a user; `remove_href` takes one away, None where that may not be."""
+    return Listing(
+        name="roles",
+        caption=whose,
+        caption_hidden=True,
+        columns=(
+            Column("Role"),
+            Column("For"),
+            *((Column("Action", acts=True),) if remove_href else ()),
+        ),
+        rows=tuple(
+            (
+                Cell(role.label),
+                Cell(role.scope),
+                *((_removal(role, remove_href),) if remove_href else ()),
+            )
+            for role in held
+        ),
+        path=path,
+        empty="There is no role, so nothing can be seen. An administrator gives one.",
+    )
+
+
+def _removal(role: HeldRole, href: str) -> Cell:
+    hidden = f"{role.label} for {role.scope}"
+    return Cell("", acts=(Act("Remove", href, hidden, {"grant": role.key}),))
+
+
 def users_listing(
-    found: Sequence[UserSummary], *, total: int, page: int, search: str, path: str
+    found: Sequence[UserSummary], *, total: int, asked: Asked, search: str, path: str
 ) -> Listing:
     """Return the list of users."""
+    query = {"search": search} if search else {}
+    order = {"sort": asked.sort, "direction": asked.direction}
     rows = tuple(
         (
             Cell(user.principal.name, href=f"{path}/{user.principal.id}"),
             Cell(user.principal.email),
-            Cell(", ".join(role.label for role in Role if role in user.principal.roles) or "None"),
+            Cell(role_words(user)),
             Cell("Closed", colour="grey") if user.disabled else Cell("Open", colour="green"),
         )
         for user in found
     )
     return Listing(
+        name=USERS,
         caption="Users",
         caption_hidden=True,
-        columns=(Column("Name"), Column("Email address"), Column("Roles"), Column("Access")),
+        columns=(
+            Column("Name", "name"),
+            Column("Email address", "email"),
+            Column("Roles"),
+            Column("Access", "access"),
+        ),
         rows=rows,
         path=path,
-        query={"search": search} if search else {},
-        page=page,
+        query=query,
+        sort=asked.sort,
+        direction=asked.direction,
+        page=asked.page,
+        download=f"{path}?{urlencode({**query, **order, 'download': USERS})}" if found else None,
         total=total,
         empty="No user has that name or email address." if search else "There are no users yet.",
     )

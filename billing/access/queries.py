@@ -1,11 +1,12 @@
 """Reads: who is signed in, who there is."""
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
 
 from billing.access.model import Grant, Principal, Role, session_is_live
@@ -158,14 +159,28 @@ def user(session: Session, *, user_id: str) -> UserSummary:
     return UserSummary(_principal(row, roles), row.created_at, row.disabled_at is not None)
 
 
+USER_SORT_KEYS: Mapping[str, ColumnElement[Any]] = {
+    "name": func.lower(UserRow.name),
+    "email": UserRow.email.expression,
+    "access": UserRow.disabled_at.is_not(None),
+}
+
+
 def users(
-    session: Session, *, search: str = "", page: int = 1, size: int = 50
+    session: Session,
+    *,
+    search: str = "",
+    sort: str = "name",
+    descending: bool = False,
+    page: int = 1,
+    size: int = 50,
 ) -> tuple[Sequence[UserSummary], int]:
-    """Return one page of users by name, and how many there are in all.
+    """Return one page of users, and how many there are in all.
 
     Args:
         session: a snapshot.
         search: part of a name or email address.
+        sort: one of `USER_SORT_KEYS`.
         page: from 1.
         size: users on a page.
     """
@@ -177,7 +192,13 @@ def users(
         )
     total = session.scalar(select(func.count()).select_from(chosen.subquery())) or 0
     rows = session.scalars(
-        chosen.order_by(func.lower(UserRow.name), UserRow.id).limit(size).offset((page - 1) * size)
+        chosen.order_by(
+            USER_SORT_KEYS[sort].desc() if descending else USER_SORT_KEYS[sort],
+            func.lower(UserRow.name),
+            UserRow.id,
+        )
+        .limit(size)
+        .offset((page - 1) * size)
     ).all()
     roles: dict[str, list[UserRoleRow]] = {row.id: [] for row in rows}
     for role in session.scalars(select(UserRoleRow).where(UserRoleRow.user_id.in_(roles))):

@@ -9,14 +9,19 @@ from billing.access.guards import current_principal, permitted
 from billing.access.model import Grant, Permission
 from billing.access.pages import (
     ROLE_CHOICES,
+    USERS,
     UserPage,
     choices,
     grant_key,
     held_roles,
+    role_words,
+    roles_listing,
     users_listing,
 )
 from billing.access.schemas import GrantForm, NewUserForm
 from billing.forms import Form, read_form
+from billing.listing import read_asked
+from billing.sheets import listed, send_file
 from billing.web import add_navigation, go
 from metering.kit.errors import Refusal
 from metering.kit.guards import guard_blueprint
@@ -25,10 +30,8 @@ from metering.kit.web import edge
 blueprint = Blueprint("users", __name__, template_folder="templates", url_prefix="/users")
 guard_blueprint(blueprint, permitted(Permission.ADMINISTER))
 
-
-def _page_number() -> int:
-    raw = request.args.get("page", "1")
-    return int(raw) if raw.isascii() and raw.isdigit() and 0 < int(raw) < 100_000 else 1
+_PAGE_SIZE = 50
+_FILE_ROWS_MOST = 100_000
 
 
 def _grant(sent: dict[str, Any]) -> Grant:
@@ -38,11 +41,35 @@ def _grant(sent: dict[str, Any]) -> Grant:
 @blueprint.get("")
 def index() -> str:
     """List the users."""
-    search, page = request.args.get("search", "").strip()[:100], _page_number()
+    search = request.args.get("search", "").strip()[:100]
+    asked = read_asked(request.args, keys=queries.USER_SORT_KEYS, sort="name")
+    wants_file = request.args.get("download") == USERS
     with edge().database.snapshot() as session:
-        found, total = queries.users(session, search=search, page=page)
+        found, total = queries.users(
+            session,
+            search=search,
+            sort=asked.sort,
+            descending=asked.direction == "descending",
+            page=1 if wants_file else asked.page,
+            size=_FILE_ROWS_MOST if wants_file else _PAGE_SIZE,
+        )
+    if wants_file:
+        send_file(
+            USERS,
+            ("Name", "Email address", "Roles", "Access", "Added"),
+            (
+                (
+                    user.principal.name,
+                    user.principal.email,
+                    role_words(user),
+                    "Closed" if user.disabled else "Open",
+                    user.created_at,
+                )
+                for user in found
+            ),
+        )
     listing = users_listing(
-        found, total=total, page=page, search=search, path=url_for("users.index")
+        found, total=total, asked=asked, search=search, path=url_for("users.index")
     )
     return render_template("access/users.html", listing=listing, search=search)
 
@@ -97,10 +124,20 @@ def _user_page(user_id: str, form: Form) -> str:
     with edge().database.snapshot() as session:
         found = queries.user(session, user_id=user_id)
         accounts, sources = queries.grant_choices(session)
+    is_self = found.principal.id == current_principal().id
     page = UserPage(
         user=found,
-        held=held_roles(found.principal.grants, accounts=accounts, sources=sources),
-        is_self=found.principal.id == current_principal().id,
+        held=listed(
+            roles_listing(
+                held_roles(found.principal.grants, accounts=accounts, sources=sources),
+                whose=f"Roles of {found.principal.name}",
+                path=request.path,
+                remove_href=None
+                if is_self
+                else url_for("users.remove_role", user_id=found.principal.id),
+            )
+        ),
+        is_self=is_self,
         accounts=choices(accounts),
         sources=choices(sources),
         form=form,

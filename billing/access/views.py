@@ -12,7 +12,7 @@ from flask import (
 )
 from flask import session as browser_state
 
-from billing.access import operations
+from billing.access import session_operations
 from billing.access.browser import admit, session_token, set_up_cookie, take_cookie_back
 from billing.access.guards import (
     SIGNED_IN,
@@ -23,10 +23,11 @@ from billing.access.guards import (
 )
 from billing.access.model import safe_next
 from billing.access.oidc import provider_name
-from billing.access.pages import SignInPage, held_roles
+from billing.access.pages import SignInPage, held_roles, roles_listing
 from billing.access.queries import grant_choices
 from billing.access.schemas import PasswordForm, SignInForm
 from billing.forms import Form, read_form
+from billing.sheets import listed
 from billing.web import AREAS, go, navigation
 from metering.kit.errors import Refusal
 from metering.kit.guards import PUBLIC, guard_blueprint, guarded
@@ -73,7 +74,7 @@ def sign_in_sent() -> Response | tuple[Response | str, int]:
     if sent is None:
         return _sign_in_page(form), 422
     with edge().database.transaction() as session:
-        outcome = operations.sign_in(
+        outcome = session_operations.sign_in(
             session,
             now=edge().clock(),
             email=sent["email"],
@@ -82,7 +83,7 @@ def sign_in_sent() -> Response | tuple[Response | str, int]:
         )
     if outcome.refusal is not None:
         _log.info("sign-in refused", code=outcome.refusal.code)
-        status = 429 if isinstance(outcome.refusal, operations.TooManySignIns) else 422
+        status = 429 if isinstance(outcome.refusal, session_operations.TooManySignIns) else 422
         shown = form.with_error(outcome.refusal.detail, name="email")
         return _sign_in_page(shown), status
     return admit(outcome.token, then=safe_next(request.form.get("next")))
@@ -95,7 +96,7 @@ def sign_out() -> Response:
     token = session_token()
     if token:
         with edge().database.transaction() as session:
-            operations.end_session(session, now=edge().clock(), token=token)
+            session_operations.end_session(session, now=edge().clock(), token=token)
     browser_state.clear()
     response = go(url_for("access.signed_out"))
     take_cookie_back(response)
@@ -115,8 +116,12 @@ def profile() -> str:
     principal = current_principal()
     with edge().database.snapshot() as session:
         accounts, sources = grant_choices(session)
-    held = held_roles(principal.grants, accounts=accounts, sources=sources)
-    return render_template("access/profile.html", me=principal, held=held)
+    held = roles_listing(
+        held_roles(principal.grants, accounts=accounts, sources=sources),
+        whose="Your roles",
+        path=url_for("access.profile"),
+    )
+    return render_template("access/profile.html", me=principal, held=listed(held))
 
 
 @blueprint.get("/password")
@@ -135,7 +140,7 @@ def change_password_sent() -> Response | tuple[str, int]:
     if sent is not None:
         try:
             with edge().database.transaction() as session:
-                token = operations.change_password(
+                token = session_operations.change_password(
                     session,
                     now=edge().clock(),
                     user_id=me.id,

@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 
 from billing.access import operations as access
 from billing.access import queries as access_queries
+from billing.access import session_operations as sessions
 from billing.access.model import Grant, Role
 from billing.accounts import allocating, invoicing
 from billing.accounts import operations as accounts
@@ -274,10 +275,10 @@ def make_person(session: Session, *, person: Person, password: str, now: datetim
         grants=[Grant(role, account_id=account_id, source_id=source_id) for role in person.roles],
         by=ANALYST,
     )
-    access.change_password(
+    sessions.change_password(
         session, now=now, user_id=made.id, current=made.temporary_password, new=password
     )
-    access.end_sessions_of(session, now=now, user_id=made.id)
+    sessions.end_sessions_of(session, now=now, user_id=made.id)
     return made.id
 
 

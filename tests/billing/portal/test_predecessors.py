@@ -9,7 +9,8 @@ from sqlalchemy import select, text
 from billing.access import queries
 from billing.access.guards import scope_of
 from billing.access.model import Grant, Role
-from billing.access.operations import create_user, start_session
+from billing.access.operations import create_user
+from billing.access.session_operations import start_session
 from billing.accounts.successions import merge_accounts
 from billing.accounts.tables import AccountRow
 from metering.kit.db import Database
