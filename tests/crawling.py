@@ -13,6 +13,41 @@ _HREF = re.compile(r'<a\s[^>]*?href="([^"]+)"')
 _ALIKE = 2
 
 
+def one_of_each(client: FlaskClient, starts: Iterable[str]) -> dict[str, str]:
+    """Return an address of every kind of page that can be reached by links, by endpoint.
+
+    The links of each start are followed, also where several are of one kind.
+    """
+    adapter = client.application.url_map.bind("localhost")
+    waiting = deque((start, True) for start in starts)
+    found: dict[str, str] = {}
+    while waiting:
+        address, is_start = waiting.popleft()
+        path = urlsplit(address).path
+        endpoint, _ = adapter.match(path, method="GET")
+        if endpoint in found and not is_start:
+            continue
+        answer = client.get(address)
+        if answer.status_code == 303:
+            waiting.append((answer.location, False))
+            continue
+        assert answer.status_code == 200, f"{address}: {answer.status}"
+        found[endpoint] = address if answer.mimetype == "text/html" else ""
+        if answer.mimetype == "text/html":
+            hrefs = (urldefrag(html.unescape(raw))[0] for raw in _HREF.findall(answer.text))
+            waiting += [
+                (href, False)
+                for href in hrefs
+                if href.startswith("/") and not href.startswith("/static/")
+            ]
+    return {endpoint: address for endpoint, address in found.items() if address}
+
+
+def _is_order(query: str) -> bool:
+    """Say whether an address asks for an order; the orders of several lists would multiply."""
+    return any(name.rpartition("-")[2] == "sort" for name in parse_qs(query))
+
+
 def crawl(
     client: FlaskClient, starts: Iterable[str], *, most: int = 400, depth: int | None = None
 ) -> dict[str, str]:
@@ -49,6 +84,8 @@ def crawl(
             href, _ = urldefrag(html.unescape(raw))
             if href.startswith("?"):
                 href = parts.path + href
+            if _is_order(parts.query) and href.partition("?")[0] == parts.path:
+                continue
             if href.startswith("/") and not href.startswith("/static/"):
                 waiting.append((href, address, steps + 1))
     return found

@@ -22,7 +22,7 @@ from billing.invoices import queries as invoices
 from billing.invoices.credit_notes import credit_invoice
 from metering.kit.db import Database
 from metering.sources.queries import by_code
-from tests import databases, make, web
+from tests import busy, databases, make, web
 from tests.scenarios import story
 
 NOW = datetime(2026, 5, 20, 10, 0, tzinfo=UTC)
@@ -132,6 +132,23 @@ def _use_a_day(session: Session, code: str, month: int, day: int) -> None:
     )
 
 
+def _refuse(client: FlaskClient, key: str) -> None:
+    """Post two events that are refused, for two reasons."""
+    event = {
+        "specversion": "1.0",
+        "id": "unknown-trust",
+        "source": "imaging-archive",
+        "type": "uk.nhs.studies-archived",
+        "subject": "R0X",
+        "time": "2026-05-19T10:00:00+01:00",
+        "data": {"quantity": "2", "modality": "CT"},
+    }
+    headers = {"Authorization": f"Bearer {key}"}
+    for sent in (event, {**event, "id": "no-quantity", "subject": ODS, "data": {}}):
+        answer = client.post("/api/v1/events", json=sent, headers=headers)
+        assert answer.get_json()["rejected"] == 1, answer.text
+
+
 @contextmanager
 def shown(
     server_url: str, template_name: str, folder: Path, *, names: Mapping[str, str] = NAMES
@@ -167,6 +184,15 @@ def shown(
         jobs.make_documents(database, now=NOW)
         jobs.forecast(database, now=NOW)
         app = web.make_app(database, folder, web.Clock(NOW))
+        with database.transaction() as session:
+            key = busy.fill(
+                session,
+                account_id=account_ids[THIRD_ODS],
+                invoice_id=ids[account_ids[THIRD_ODS]],
+                secret_key=app.config["SECRET_KEY"],
+                now=NOW,
+            )
+        _refuse(app.test_client(), key)
         yield Shown(
             app,
             account_ids,

@@ -3,13 +3,18 @@
 import shutil
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pytest
 from flask import Flask
+from flask.testing import FlaskClient
 from playwright.sync_api import Browser, Page, sync_playwright
 from werkzeug.serving import make_server
+
+from tests.trusts import Shown
 
 CHROMIUM = "/usr/bin/chromium"
 ARGUMENTS = [
@@ -50,10 +55,9 @@ def browser() -> Iterator[Browser]:
         chromium.close()
 
 
-@pytest.fixture
-def site(app: Flask) -> Iterator[Site]:
-    """The whole application behind a real server; faults are answered, as in production."""
-    app.testing = False
+@contextmanager
+def served(app: Flask) -> Iterator[Site]:
+    """Yield an application behind a real server."""
     server = make_server("127.0.0.1", 0, app, threaded=True)
     thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
@@ -61,6 +65,29 @@ def site(app: Flask) -> Iterator[Site]:
     server.shutdown()
     thread.join(timeout=10)
     server.server_close()
+
+
+@pytest.fixture
+def site(app: Flask) -> Iterator[Site]:
+    """The whole application behind a real server; faults are answered, as in production."""
+    app.testing = False
+    with served(app) as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def stage(shown: Shown) -> Iterator[Site]:
+    """The filled application behind one server for the run; only look at it."""
+    with served(shown.app) as found:
+        yield found
+
+
+def enter(page: Page, site: Site, client: FlaskClient | None) -> None:
+    """Let a browser be signed in as a client is; None is nobody."""
+    page.context.clear_cookies()
+    cookie = None if client is None else client.get_cookie("paygo_session")
+    if cookie is not None:
+        page.context.add_cookies([{"name": cookie.key, "value": cookie.value, "url": site.url}])
 
 
 @pytest.fixture
@@ -80,11 +107,54 @@ def page(browser: Browser) -> Iterator[Page]:
     assert [text for text in complaints if "the server responded with a status" not in text] == []
 
 
+def reach(page: Page, words: str, *, tag: str = "") -> None:
+    """Press the Tab key until something with these words, or of this tag in the main part, is
+    focused."""
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        # Past the last link nothing is focused, until the next press.
+        said, kind = page.evaluate(
+            """() => { const at = document.activeElement
+                return [at.innerText || '', at.closest('main') ? at.tagName : ''] }"""
+        )
+        if kind == tag if tag else words in said and kind != "BODY" and len(said) < 200:
+            return
+    raise AssertionError(f"{words or tag} cannot be reached with the Tab key")
+
+
+@cache
+def _axe() -> str:
+    return AXE.read_text()
+
+
+def looks_of(page: Page) -> list[str]:
+    """Return what is wrong with how a page looks, wide and narrow, with everything unfolded."""
+    wrong = []
+    if page.locator("h1").count() != 1:
+        wrong.append("it has not one heading of the first level")
+    page.evaluate("document.querySelectorAll('details').forEach(each => each.open = true)")
+    for width in (DESKTOP, PHONE):
+        page.set_viewport_size({"width": width, "height": 900})
+        # The menu is laid out anew by a script, a moment after the window has changed.
+        for _ in range(20):
+            if not overflow_of(page):
+                break
+            page.wait_for_timeout(50)
+        else:
+            wrong.append(f"at {width} pixels it is wider than the window")
+        wrong += [f"at {width} pixels: {fault}" for fault in faults_of(page)]
+    return wrong
+
+
 def faults_of(page: Page) -> list[str]:
     """Return the WCAG 2.2 AA faults that axe-core finds on a page, one line each."""
-    page.evaluate(AXE.read_text())
+    if not page.evaluate("typeof axe === 'object'"):
+        page.evaluate(_axe())
     result = page.evaluate(
-        "tags => axe.run(document, {runOnly: {type: 'tag', values: tags}})", WCAG
+        """tags => axe.run(document, {
+            runOnly: {type: 'tag', values: tags}, resultTypes: ['violations'], preload: false
+        })""",
+        WCAG,
     )
     return [
         f"{fault['id']}: {node['html'][:160]} ({node['failureSummary'][:200]})"
@@ -95,6 +165,7 @@ def faults_of(page: Page) -> list[str]:
 
 def overflow_of(page: Page) -> int:
     """Return how many pixels a page is wider than its window."""
+    page.wait_for_load_state()
     wide: int = page.evaluate(
         "document.documentElement.scrollWidth - document.documentElement.clientWidth"
     )

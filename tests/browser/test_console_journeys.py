@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,17 +15,12 @@ from playwright.sync_api import Browser, Page, expect
 
 from billing import jobs
 from billing.access.model import Grant, Role
-from billing.bundles.operations import ask_for_bundle
-from billing.disputes.operations import raise_dispute
-from billing.invoices import queries as invoices
-from billing.runs import operations, work
-from billing.runs import queries as runs
 from metering.kit.clock import now
 from metering.kit.db import Database
 from metering.meters import operations as meters
 from metering.sources import operations as sources
 from tests import make, web
-from tests.browser.conftest import DESKTOP, PHONE, Site, faults_of, overflow_of
+from tests.browser.conftest import DESKTOP, PHONE, Site, enter, faults_of, overflow_of, reach
 from tests.scenarios.story import APRIL, after, service, trusts, uses
 
 pytestmark = pytest.mark.browser
@@ -41,172 +37,224 @@ prices:
 """
 
 
-def enter(page: Page, site: Site, *roles: Role, email: str) -> None:
-    """Sign the browser in as somebody with these roles."""
-    client = web.signed_in(site.app, [Grant(role) for role in roles], email=email)
-    cookie = client.get_cookie("paygo_session")
-    assert cookie is not None
-    page.context.clear_cookies()
-    page.context.add_cookies([{"name": cookie.key, "value": cookie.value, "url": site.url}])
+# With scripts on a desktop, and without any on a phone.
+WAYS = pytest.mark.parametrize("way", [(True, DESKTOP), (False, PHONE)], ids=["wide", "plain"])
 
 
-def look(page: Page, *, scripts: bool = True) -> None:
-    """Check that what is on the screen meets WCAG and fits its window."""
-    page.wait_for_load_state()
-    assert overflow_of(page) == 0, page.url
-    if scripts:
-        assert faults_of(page) == [], page.url
+@dataclass(frozen=True)
+class Office:
+    """The console of one empty application, and a browser that is signed in as anybody."""
+
+    page: Page
+    site: Site
+    scripts: bool
+
+    def enter(self, *grants: Grant, email: str) -> None:
+        """Sign in as somebody new with these roles."""
+        enter(self.page, self.site, web.signed_in(self.site.app, grants, email=email))
+
+    def go(self, path: str) -> None:
+        self.page.goto(f"{self.site.url}/console/{path}")
+
+    def press(self, name: str) -> None:
+        self.page.get_by_role("button", name=name).click()
+
+    def follow(self, name: str) -> None:
+        self.page.get_by_role("link", name=name).first.click()
+
+    def look(self) -> None:
+        """Check that what is on the screen fits its window, and with scripts WCAG."""
+        assert overflow_of(self.page) == 0, self.page.url
+        if self.scripts:
+            assert faults_of(self.page) == [], self.page.url
 
 
 @pytest.fixture
-def plain(browser: Browser) -> Iterator[Page]:
-    """A small page without JavaScript."""
+def office(browser: Browser, site: Site, way: tuple[bool, int]) -> Iterator[Office]:
+    """The console, in a browser with or without scripts."""
+    scripts, width = way
     context = browser.new_context(
-        viewport={"width": PHONE, "height": 900}, java_script_enabled=False
+        viewport={"width": width, "height": 900}, java_script_enabled=scripts
     )
-    yield context.new_page()
+    yield Office(context.new_page(), site, scripts)
     context.close()
 
 
-def test_a_month_end_without_javascript_on_a_phone(
-    plain: Page, site: Site, database: Database, clock: web.Clock
-) -> None:
+@WAYS
+def test_a_month_end(office: Office, database: Database, clock: web.Clock) -> None:
+    page = office.page
     service(database)
     trusts(database, "RA1")
     uses(database, "RA1", "1000")
     clock.now = after(APRIL)
-    enter(plain, site, Role.ANALYST, email="a@x.example")
-    plain.goto(f"{site.url}/console/month-ends")
-    plain.get_by_role("button", name="Start the month end of April 2026").click()
-    plain.get_by_role("button", name="Draft the invoices").click()
+    office.enter(Grant(Role.ANALYST), email="a@x.example")
+    office.go("month-ends")
+    office.press("Start the month end of April 2026")
+    office.press("Draft the invoices")
     jobs.work_bill_runs(database, now=clock())
-    plain.get_by_role("link", name="See how far it is").click()
-    expect(plain.locator("main")).to_contain_text("£600.00")
-    expect(plain.locator("main")).to_contain_text("somebody else must approve it")
-    expect(plain.get_by_role("button", name="Approve these drafts")).to_have_count(0)
-    plain.get_by_role("link", name="Trust RA1").click()
-    plain.get_by_role("button", name="Hold the account").click()
-    expect(plain.get_by_role("alert")).to_contain_text("Enter why the account is held")
-    look(plain, scripts=False)
-    enter(plain, site, Role.APPROVER, email="b@x.example")
-    plain.goto(f"{site.url}/console/month-ends/2026-04")
-    plain.get_by_role("button", name="Approve these drafts").click()
-    expect(plain.locator("h1")).to_contain_text("April 2026")
-    expect(plain.locator(".paygo-heading .nhsuk-tag")).to_have_text("Approved")
+    office.follow("See how far it is")
+    expect(page.locator("main")).to_contain_text("£600.00")
+    expect(page.locator("main")).to_contain_text("somebody else must approve it")
+    expect(page.get_by_role("button", name="Approve these drafts")).to_have_count(0)
+    office.follow("Trust RA1")
+    office.press("Hold the account")
+    expect(page.get_by_role("alert")).to_contain_text("Enter why the account is held")
+    office.look()
+    office.enter(Grant(Role.APPROVER), email="b@x.example")
+    office.go("month-ends/2026-04")
+    office.press("Approve these drafts")
+    expect(page.locator("h1")).to_contain_text("April 2026")
+    expect(page.locator(".paygo-heading .nhsuk-tag")).to_have_text("Approved")
 
 
-@pytest.mark.parametrize("width", [PHONE, DESKTOP])
-def test_what_is_kept_and_decided(page: Page, site: Site, database: Database, width: int) -> None:
-    page.set_viewport_size({"width": width, "height": 900})
-    service(database)
-    (trust,) = trusts(database, "RA1")
-    enter(page, site, Role.ANALYST, email="a@x.example")
-    page.goto(f"{site.url}/console/tariffs/import")
-    page.get_by_label("Text of the tariff").fill(TARIFF.replace('"0.30"', "0.30"))
-    page.get_by_role("button", name="Check and save the draft").click()
-    expect(page.get_by_role("alert")).to_contain_text("The tariff is not saved")
-    expect(page.get_by_label("Text of the tariff")).to_have_value(re.compile("unit_price: 0.30"))
-    look(page)
-    page.get_by_label("Text of the tariff").fill(TARIFF)
-    page.get_by_role("button", name="Check and save the draft").click()
-    expect(page.locator("h1")).to_contain_text("Version 2026-07")
-    look(page)
-    page.get_by_role("link", name="Edit Studies archived").click()
-    page.get_by_label("Tier 2, price of a unit").fill("0.50")
-    page.get_by_role("button", name="Save the price").click()
-    page.get_by_role("alert").get_by_role("link").first.click()
-    expect(page.get_by_label("Tier 2, price of a unit")).to_be_focused()
-    look(page)
-    page.get_by_label("Tier 2, price of a unit").fill("0.25")
-    page.get_by_role("button", name="Save the price").click()
-    expect(page.get_by_role("cell", name="£0.25")).to_be_visible()
-    page.get_by_role("link", name="What it would have cost").click()
-    expect(page.locator("h1")).to_contain_text("What it would have cost")
-    look(page)
-    page.goto(f"{site.url}/console/accounts/{trust.id}/agreements/new")
-    page.get_by_role("button", name="Make the agreement").click()
-    expect(page.get_by_role("alert")).to_be_visible()
-    look(page)
-    page.get_by_role("alert").get_by_role("link", name="Enter the first day").click()
-    page.goto(f"{site.url}/console/services/1/keys/new")
-    page.get_by_label("Where the key will live").fill("Production")
-    page.get_by_role("button", name="Issue the key").click()
-    expect(page.locator(".paygo-code")).to_contain_text("pgk_")
-    look(page)
-
-
-@pytest.mark.parametrize("width", [PHONE, DESKTOP])
-def test_every_page_meets_wcag_and_fits(
-    page: Page, site: Site, database: Database, clock: web.Clock, width: int
+@WAYS
+def test_a_tariff_is_edited_simulated_submitted_and_approved(
+    office: Office, database: Database, clock: web.Clock
 ) -> None:
-    page.set_viewport_size({"width": width, "height": 900})
+    page = office.page
     service(database)
-    trust, _ = trusts(database, "RA1", "RA2")
-    for code in ("RA1", "RA2"):
-        uses(database, code, "1000")
+    trusts(database, "RA1")
+    uses(database, "RA1", "1000")
     clock.now = after(APRIL)
     jobs.rate_month_to_date(database, now=clock())
-    enter(page, site, Role.ANALYST, Role.APPROVER, Role.AUDITOR, email="a@x.example")
-    page.goto(f"{site.url}/console/month-ends")
-    look(page)
-    page.get_by_role("button", name="Start").click()
-    with database.snapshot() as session:
-        (run,) = runs.runs(session)
-    work.draft_run(database, run_id=run.id, now=clock())
-    for path in (
-        "",
-        "month-ends/2026-04",
-        f"month-ends/2026-04/accounts/{trust.id}",
-        "accounts",
-        "accounts/new",
-        f"accounts/{trust.id}",
-        "queries",
-        "tariffs",
-        "tariffs/imaging-archive",
-        "services",
-        "services/new",
-        "services/1",
-        "services/1/posting",
-        "services/1/refused",
-        "services/1/meters/new",
-        "quarantine",
-        "reconciliation?month=2026-04",
-        "reconciliation/manifests",
-        "reconciliation/unpriced",
-        "jobs",
-        "jobs/roll-up",
-        "audit",
-        "audit/1",
-        "audit/proof",
-    ):
-        page.goto(f"{site.url}/console/{path}")
-        look(page)
+    office.enter(Grant(Role.ANALYST), email="a@x.example")
+    office.go("tariffs/import")
+    page.get_by_label("Text of the tariff").fill(TARIFF.replace('"0.30"', "0.30"))
+    office.press("Check and save the draft")
+    expect(page.get_by_role("alert")).to_contain_text("The tariff is not saved")
+    expect(page.get_by_label("Text of the tariff")).to_have_value(re.compile("unit_price: 0.30"))
+    office.look()
+    page.get_by_label("Text of the tariff").fill(TARIFF)
+    office.press("Check and save the draft")
+    expect(page.locator("h1")).to_contain_text("Version 2026-07")
+    office.look()
+    office.follow("Edit Studies archived")
+    page.get_by_label("Tier 2, price of a unit").fill("0.50")
+    office.press("Save the price")
+    page.get_by_role("alert").get_by_role("link").first.click()
+    expect(page.get_by_label("Tier 2, price of a unit")).to_be_focused()
+    office.look()
+    page.get_by_label("Tier 2, price of a unit").fill("0.25")
+    office.press("Save the price")
+    expect(page.get_by_role("cell", name="£0.25")).to_be_visible()
+    office.follow("What it would have cost")
+    page.get_by_label("First month").select_option("2026-04")
+    page.get_by_label("Last month").select_option("2026-04")
+    office.press("Simulate")
+    jobs.simulate(database, now=clock())
+    page.locator(".paygo-checks").get_by_role("link", name="April 2026").first.click()
+    expect(page.get_by_role("heading", name="Gainers and losers")).to_be_visible()
+    office.look()
+    office.follow("Version 2026-07")
+    office.press("Submit for approval")
+    expect(page.get_by_role("button", name="Approve this version")).to_have_count(0)
+    office.enter(Grant(Role.APPROVER), email="b@x.example")
+    page.reload()
+    office.press("Approve this version")
+    expect(page.locator(".paygo-heading .nhsuk-tag")).to_have_text("Approved")
+    office.look()
+
+
+@WAYS
+def test_what_is_refused_is_mended_and_replayed_and_a_key_rotated(
+    office: Office, database: Database, clock: web.Clock
+) -> None:
+    page, site = office.page, office.site
+    clock.now = after(APRIL)
     with database.transaction() as session:
-        operations.approve_run(session, run_id=run.id, principal="usr_other", now=clock())
-    work.issue_run(database, run_id=run.id, principal="usr_other", now=clock())
-    with database.transaction() as session:
-        (issued,) = invoices.invoices(session, account_id=trust.id)
-        query = raise_dispute(
+        make.source(session)
+        make.meter(session)
+        key = sources.issue_key(
             session,
-            account_id=trust.id,
-            invoice_id=issued.id,
-            reason="quantity",
-            text="We used less.",
-            principal="usr_trust",
+            source_code="imaging-archive",
+            label="Production",
+            created_by="test",
             now=clock(),
-        ).id
-        bundle = ask_for_bundle(session, run_id=run.id, principal="usr_other", now=clock()).id
-    for path in (
-        "month-ends/2026-04",
-        f"month-ends/2026-04/bundles/{bundle}",
-        f"queries/{query}",
-        f"accounts/RA1/invoices/{issued.id}/credit",
-        "money/balances",
-        "money/ledger/codes",
-    ):
-        page.goto(f"{site.url}/console/{path}")
-        page.evaluate("document.querySelectorAll('details').forEach(each => each.open = true)")
-        look(page)
+        ).text
+    event = {
+        "specversion": "1.0",
+        "id": "first",
+        "source": "imaging-archive",
+        "type": "uk.nhs.studies-archived",
+        "subject": "RA1",
+        "time": clock().isoformat(),
+        "data": {"quantity": "2"},
+    }
+    headers = {"Authorization": f"Bearer {key}"}
+    site.app.test_client().post("/api/v1/events", json=event, headers=headers)
+    owner = Grant(Role.SERVICE_OWNER, source_id=1)
+    office.enter(owner, email="o@x.example")
+    office.go("services/1")
+    office.follow("Subject unknown")
+    page.locator("tbody a").first.click()
+    expect(page.locator("main")).to_contain_text("RA1")
+    expect(page.get_by_role("button", name="Replay this event")).to_have_count(0)
+    office.look()
+    # The central team registers what is missing, and replays it.
+    office.enter(Grant(Role.ANALYST), email="a@x.example")
+    office.go("quarantine")
+    office.follow("register an organisation")
+    office.press("Register an organisation")
+    page.get_by_label("ODS code").fill("ra1")
+    page.get_by_label("Name").fill("Airedale NHS Foundation Trust")
+    page.get_by_label("Kind").select_option("acute")
+    office.press("Register it")
+    expect(page.get_by_role("alert")).to_contain_text("is registered")
+    office.look()
+    office.go("quarantine")
+    office.press("Replay all")
+    expect(page.get_by_role("alert")).to_contain_text("1 event was accepted")
+    # The owner changes the key without a gap.
+    office.enter(owner, email="p@x.example")
+    office.go("services/1")
+    expect(page.locator("main")).to_contain_text("No event is in quarantine")
+    office.follow("Rotate")
+    page.get_by_label("How long the old key still works").select_option("day")
+    office.look()
+    office.press("Issue the new key")
+    expect(page.locator(".paygo-code")).to_contain_text("pgk_")
+    expect(page.locator("main")).to_contain_text("6 May 2026")
+    office.look()
+    office.follow("I have copied the key")
+    expect(page.get_by_text("Ends on 6 May 2026")).to_be_visible()
+
+
+@pytest.mark.parametrize("way", [(True, DESKTOP)], ids=["wide"])
+def test_the_keyboard_alone_finds_and_dismisses_a_refused_event(
+    office: Office, database: Database, clock: web.Clock
+) -> None:
+    page = office.page
+    clock.now = after(APRIL)
+    with database.transaction() as session:
+        make.source(session)
+        make.meter(session)
+        key = sources.issue_key(
+            session, source_code="imaging-archive", label="x", created_by="test", now=clock()
+        ).text
+    headers = {"Authorization": f"Bearer {key}"}
+    event = {
+        "specversion": "1.0",
+        "id": "first",
+        "source": "imaging-archive",
+        "type": "uk.nhs.studies-archived",
+        "subject": "RA1",
+        "time": clock().isoformat(),
+        "data": {"quantity": "2"},
+    }
+    office.site.app.test_client().post("/api/v1/events", json=event, headers=headers)
+    office.enter(Grant(Role.ANALYST), email="a@x.example")
+    office.go("")
+    reach(page, "Quarantine")
+    page.keyboard.press("Enter")
+    reach(page, "5 May 2026")
+    page.keyboard.press("Enter")
+    reach(page, "", tag="INPUT")
+    page.keyboard.type("The trust does not exist")
+    reach(page, "Dismiss this event")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("alert").first).to_be_visible()
+    office.go("quarantine?state=dismissed")
+    expect(page.locator("tbody").last).to_contain_text("Dismissed")
 
 
 @pytest.fixture
@@ -242,7 +290,7 @@ def test_the_examples_work_as_they_are_printed(
             created_by="test",
             now=clock(),
         ).text
-    enter(page, site, Role.ANALYST, email="a@x.example")
+    enter(page, site, web.signed_in(site.app, [Grant(Role.ANALYST)]))
     page.goto(f"{site.url}/console/services/1/posting")
     curl, python, client = (box.text_content() or "" for box in page.locator(".paygo-code").all())
     environment = {**os.environ, "PAYGO_KEY": key, "PYTHONPATH": str(ROOT)}
