@@ -19,6 +19,7 @@ from jinja2 import ChainableUndefined, ChoiceLoader, PackageLoader
 from markupsafe import Markup
 
 from billing.money import plain, show_pounds
+from metering import periods
 from metering.kit.errors import Refusal
 from metering.kit.guards import guard_of
 from metering.kit.problems import Problem
@@ -66,11 +67,8 @@ def show_day(value: date | datetime) -> Markup:
 
 def show_moment(value: datetime) -> Markup:
     """Return an instant on the London clock: `1 April 2026 at 3:05pm`."""
-    there = london(value)
-    hour = there.hour % 12 or 12
-    clock = f"{hour}:{there.minute:02d}{'am' if there.hour < 12 else 'pm'}"
-    return Markup('<time datetime="{}">{} at {}</time>').format(
-        there.isoformat(timespec="minutes"), show_date(there.date()), clock
+    return Markup('<time datetime="{}">{}</time>').format(
+        london(value).isoformat(timespec="minutes"), periods.show_moment(value)
     )
 
 

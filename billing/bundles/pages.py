@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from billing.bundles.tables import BundleRow
 from billing.documents.words import plural, show_size
-from metering.periods import Month, london
+from metering.periods import Month, show_moment
 
 _COLOURS = {"waiting": "grey", "running": "yellow", "done": "green", "failed": "red"}
 _WORDS = {
@@ -62,7 +62,7 @@ def bundle_view(row: BundleRow, *, of: str, href: str, file_href: str) -> Bundle
         status=_WORDS[row.status],
         colour=_COLOURS[row.status],
         words=words,
-        asked=f"{london(row.asked_at):%-d %B %Y at %H:%M}",
+        asked=show_moment(row.asked_at),
         done=row.invoices_done,
         total=row.invoices_total,
         unfinished=row.status in {"waiting", "running"},

@@ -3,13 +3,15 @@
 from collections.abc import Mapping
 from typing import Any
 
-from flask import Response, render_template, request, url_for
+from flask import Response, url_for
+from sqlalchemy.orm import Session
 
 from billing.access.guards import current_principal
 from billing.accounts import invoicing, operations, successions
 from billing.accounts.model import TREATMENTS
 from billing.accounts.queries import account as account_row
 from billing.accounts.queries import payers
+from billing.accounts.tables import AccountRow, AgreementRow, PurchaseOrderRow, VatTreatmentRow
 from billing.console.account_pages import TREATMENT_WORDS
 from billing.console.account_queries import without_account
 from billing.console.account_schemas import (
@@ -23,11 +25,10 @@ from billing.console.account_schemas import (
 )
 from billing.console.account_views import account_name, done
 from billing.console.blueprint import PREPARES, blueprint
-from billing.console.forms import FormPage, Input, keeping_dates, with_dates
+from billing.console.forms import FormPage, Input, show, submit
 from billing.console.overview_queries import tariff_names
-from billing.forms import Form, read_form
+from billing.forms import Form
 from billing.money import to_pennies
-from metering.kit.errors import Refusal
 from metering.kit.guards import guarded
 from metering.kit.web import edge
 from metering.periods import london_day
@@ -61,21 +62,10 @@ def _crumbs(account_id: str | None = None, name: str = "") -> tuple[tuple[str, s
     return (*first, (name, url_for("console.account", account_id=account_id)))
 
 
-def _show(page: FormPage) -> Answer:
-    shown = render_template("console/form.html", page=page)
-    return (shown, 422) if page.form.errors else shown
-
-
 def _services() -> list[tuple[str, str]]:
     with edge().database.snapshot() as session:
         names = tariff_names(session)
     return sorted(names.items(), key=lambda item: item[1])
-
-
-def _refused(form: Form, refusal: Refusal, name: str = "") -> Form:
-    if refusal.errors:
-        return form.with_refusal(refusal)
-    return form.with_error(refusal.detail, name=name)
 
 
 def _details_of(sent: Mapping[str, Any]) -> dict[str, Any]:
@@ -94,28 +84,25 @@ def _details_of(sent: Mapping[str, Any]) -> dict[str, Any]:
 @guarded(PREPARES)
 def new_account() -> Answer:
     """Open the account of an organisation."""
-    form = Form({"payment_terms_days": "30"})
-    if request.method == "POST":
-        form, sent = read_form(NewAccountForm(), request.form)
-        if sent is not None:
-            try:
-                with edge().database.transaction() as session:
-                    row = operations.open_account(
-                        session,
-                        organisation=sent["organisation"],
-                        principal=current_principal().id,
-                        now=edge().clock(),
-                        **_details_of(sent),
-                    )
-                return done(row.id, f"The account of {row.name} is open. Make its agreements now.")
-            except Refusal as refusal:
-                form = _refused(form, refusal)
+
+    def act(session: Session, sent: dict[str, Any]) -> AccountRow:
+        return operations.open_account(
+            session,
+            organisation=sent["organisation"],
+            principal=current_principal().id,
+            now=edge().clock(),
+            **_details_of(sent),
+        )
+
+    form, made = submit(NewAccountForm(), act, start=Form({"payment_terms_days": "30"}))
+    if made is not None:
+        return done(made.id, f"The account of {made.name} is open. Make its agreements now.")
     with edge().database.snapshot() as session:
         organisations = without_account(session, today=london_day(edge().clock()))
     choose = Input(
         "organisation", "Organisation", "choice", options=(("", "Choose one"), *organisations)
     )
-    return _show(
+    return show(
         FormPage("Open an account", form, (choose, *_DETAILS), "Open the account", _crumbs())
     )
 
@@ -137,23 +124,21 @@ def change_account(account_id: str) -> Answer:
             "in_nhs_vat_division": "yes" if row.in_nhs_vat_division else "",
         }
     )
-    if request.method == "POST":
-        form, sent = read_form(AccountDetailsForm(), request.form)
-        if sent is not None:
-            try:
-                with edge().database.transaction() as session:
-                    operations.change_account(
-                        session,
-                        account_id=account_id,
-                        principal=current_principal().id,
-                        now=edge().clock(),
-                        changes=_details_of(sent),
-                    )
-                return done(account_id, "The details are changed.")
-            except Refusal as refusal:
-                form = _refused(form, refusal)
+
+    def act(session: Session, sent: dict[str, Any]) -> AccountRow:
+        return operations.change_account(
+            session,
+            account_id=account_id,
+            principal=current_principal().id,
+            now=edge().clock(),
+            changes=_details_of(sent),
+        )
+
+    form, made = submit(AccountDetailsForm(), act, start=form)
+    if made is not None:
+        return done(account_id, "The details are changed.")
     words = "Invoices that are issued keep the details they were issued with."
-    return _show(
+    return show(
         FormPage(
             "Change details",
             form,
@@ -170,29 +155,32 @@ def change_account(account_id: str) -> Answer:
 @guarded(PREPARES)
 def new_agreement(account_id: str) -> Answer:
     """Put an account on a tariff."""
-    form = Form({"pooled": "yes"})
-    if request.method == "POST":
-        typed = with_dates(request.form, "starts_on", "ends_on")
-        form, sent = read_form(AgreementForm(), typed)
-        form = keeping_dates(form, request.form, "starts_on", "ends_on")
-        if sent is not None:
-            try:
-                with edge().database.transaction() as session:
-                    operations.make_agreement(
-                        session,
-                        account_id=account_id,
-                        tariff_code=sent["tariff"],
-                        starts_on=sent["starts_on"],
-                        ends_on=sent["ends_on"],
-                        pooled=sent["pooled"],
-                        group_code=sent["group_code"] or None,
-                        reason=sent["reason"] or None,
-                        principal=current_principal().id,
-                        now=edge().clock(),
-                    )
-                return done(account_id, "The agreement is made.")
-            except Refusal as refusal:
-                form = _refused(form, refusal)
+
+    def act(session: Session, sent: dict[str, Any]) -> AgreementRow:
+        return operations.make_agreement(
+            session,
+            account_id=account_id,
+            tariff_code=sent["tariff"],
+            starts_on=sent["starts_on"],
+            ends_on=sent["ends_on"],
+            pooled=sent["pooled"],
+            group_code=sent["group_code"] or None,
+            reason=sent["reason"] or None,
+            principal=current_principal().id,
+            now=edge().clock(),
+        )
+
+    form, made = submit(
+        AgreementForm(),
+        act,
+        start=Form({"pooled": "yes"}),
+        dates=(
+            "starts_on",
+            "ends_on",
+        ),
+    )
+    if made is not None:
+        return done(account_id, "The agreement is made.")
     with edge().database.snapshot() as session:
         name = account_name(session, account_id)
     inputs = (
@@ -209,7 +197,7 @@ def new_agreement(account_id: str) -> Answer:
         ),
         _RETRO,
     )
-    return _show(
+    return show(
         FormPage(
             "Make an agreement",
             form,
@@ -227,25 +215,21 @@ def new_agreement(account_id: str) -> Answer:
 @guarded(PREPARES)
 def end_agreement(account_id: str, agreement_id: str) -> Answer:
     """End an agreement; to change one, end it and make another."""
-    form = Form()
-    if request.method == "POST":
-        form, sent = read_form(EndAgreementForm(), with_dates(request.form, "ends_on"))
-        form = keeping_dates(form, request.form, "ends_on")
-        if sent is not None:
-            try:
-                with edge().database.transaction() as session:
-                    operations.end_agreement(
-                        session,
-                        account_id=account_id,
-                        agreement_id=agreement_id,
-                        ends_on=sent["ends_on"],
-                        reason=sent["reason"] or None,
-                        principal=current_principal().id,
-                        now=edge().clock(),
-                    )
-                return done(account_id, "The agreement ends on that day.")
-            except Refusal as refusal:
-                form = _refused(form, refusal)
+
+    def act(session: Session, sent: dict[str, Any]) -> AgreementRow:
+        return operations.end_agreement(
+            session,
+            account_id=account_id,
+            agreement_id=agreement_id,
+            ends_on=sent["ends_on"],
+            reason=sent["reason"] or None,
+            principal=current_principal().id,
+            now=edge().clock(),
+        )
+
+    form, made = submit(EndAgreementForm(), act, dates=("ends_on",))
+    if made is not None:
+        return done(account_id, "The agreement ends on that day.")
     with edge().database.snapshot() as session:
         name = account_name(session, account_id)
     inputs = (Input("ends_on", "First day that it no longer covers", "date"), _RETRO)
@@ -253,7 +237,7 @@ def end_agreement(account_id: str, agreement_id: str) -> Answer:
         "Usage from that day on has no price unless another agreement covers it. To change an "
         "agreement, end it and make a new one from the same day."
     )
-    return _show(
+    return show(
         FormPage(
             "End an agreement",
             form,
@@ -270,28 +254,31 @@ def end_agreement(account_id: str, agreement_id: str) -> Answer:
 @guarded(PREPARES)
 def new_order(account_id: str) -> Answer:
     """Record a purchase order to quote on invoices."""
-    form = Form()
-    if request.method == "POST":
-        form, sent = read_form(OrderForm(), with_dates(request.form, "starts_on", "ends_on"))
-        form = keeping_dates(form, request.form, "starts_on", "ends_on")
-        if sent is not None:
-            try:
-                with edge().database.transaction() as session:
-                    invoicing.add_purchase_order(
-                        session,
-                        account_id=account_id,
-                        number=sent["number"],
-                        tariff_code=sent["tariff"] or None,
-                        starts_on=sent["starts_on"],
-                        ends_on=sent["ends_on"],
-                        value=None if sent["value"] is None else to_pennies(sent["value"]),
-                        hold_when_spent=sent["hold_when_spent"],
-                        principal=current_principal().id,
-                        now=edge().clock(),
-                    )
-                return done(account_id, "The purchase order is added.")
-            except Refusal as refusal:
-                form = _refused(form, refusal)
+
+    def act(session: Session, sent: dict[str, Any]) -> PurchaseOrderRow:
+        return invoicing.add_purchase_order(
+            session,
+            account_id=account_id,
+            number=sent["number"],
+            tariff_code=sent["tariff"] or None,
+            starts_on=sent["starts_on"],
+            ends_on=sent["ends_on"],
+            value=None if sent["value"] is None else to_pennies(sent["value"]),
+            hold_when_spent=sent["hold_when_spent"],
+            principal=current_principal().id,
+            now=edge().clock(),
+        )
+
+    form, made = submit(
+        OrderForm(),
+        act,
+        dates=(
+            "starts_on",
+            "ends_on",
+        ),
+    )
+    if made is not None:
+        return done(account_id, "The purchase order is added.")
     with edge().database.snapshot() as session:
         name = account_name(session, account_id)
     inputs = (
@@ -302,7 +289,7 @@ def new_order(account_id: str) -> Answer:
         Input("value", "Value without VAT, pounds", "number", hint="Empty: no stated limit"),
         Input("hold_when_spent", "Hold an invoice that goes beyond the value", "tick"),
     )
-    return _show(
+    return show(
         FormPage(
             "Add a purchase order",
             form,
@@ -318,26 +305,22 @@ def new_order(account_id: str) -> Answer:
 @guarded(PREPARES)
 def set_treatment(account_id: str) -> Answer:
     """Say how supplies to an account are taxed."""
-    form = Form()
-    if request.method == "POST":
-        form, sent = read_form(TreatmentForm(), with_dates(request.form, "starts_on"))
-        form = keeping_dates(form, request.form, "starts_on")
-        if sent is not None:
-            try:
-                with edge().database.transaction() as session:
-                    invoicing.set_vat_treatment(
-                        session,
-                        account_id=account_id,
-                        treatment=sent["treatment"],
-                        tariff_code=sent["tariff"] or None,
-                        reason=sent["reason"],
-                        starts_on=sent["starts_on"],
-                        principal=current_principal().id,
-                        now=edge().clock(),
-                    )
-                return done(account_id, "The VAT treatment is set.")
-            except Refusal as refusal:
-                form = _refused(form, refusal, "reason")
+
+    def act(session: Session, sent: dict[str, Any]) -> VatTreatmentRow:
+        return invoicing.set_vat_treatment(
+            session,
+            account_id=account_id,
+            treatment=sent["treatment"],
+            tariff_code=sent["tariff"] or None,
+            reason=sent["reason"],
+            starts_on=sent["starts_on"],
+            principal=current_principal().id,
+            now=edge().clock(),
+        )
+
+    form, made = submit(TreatmentForm(), act, dates=("starts_on",), field_name="reason")
+    if made is not None:
+        return done(account_id, "The VAT treatment is set.")
     with edge().database.snapshot() as session:
         name = account_name(session, account_id)
     treatments = [(code, TREATMENT_WORDS[code]) for code in TREATMENTS]
@@ -347,7 +330,7 @@ def set_treatment(account_id: str) -> Answer:
         Input("reason", "Reason, as printed on invoices", hint="Needed where no VAT is charged"),
         Input("starts_on", "From", "date"),
     )
-    return _show(
+    return show(
         FormPage(
             "Set the VAT treatment",
             form,
@@ -363,25 +346,22 @@ def set_treatment(account_id: str) -> Answer:
 @guarded(PREPARES)
 def merge_account(account_id: str) -> Answer:
     """Let another account take over from this one."""
-    form = Form()
-    if request.method == "POST":
-        form, sent = read_form(MergeForm(), with_dates(request.form, "effective_on"))
-        form = keeping_dates(form, request.form, "effective_on")
-        if sent is not None:
-            try:
-                with edge().database.transaction() as session:
-                    successions.merge_accounts(
-                        session,
-                        predecessor_id=account_id,
-                        successor_id=sent["successor"],
-                        effective_on=sent["effective_on"],
-                        reason=sent["reason"] or None,
-                        principal=current_principal().id,
-                        now=edge().clock(),
-                    )
-                return done(account_id, "The account is closed from that day and taken over.")
-            except Refusal as refusal:
-                form = _refused(form, refusal)
+
+    def act(session: Session, sent: dict[str, Any]) -> bool:
+        successions.merge_accounts(
+            session,
+            predecessor_id=account_id,
+            successor_id=sent["successor"],
+            effective_on=sent["effective_on"],
+            reason=sent["reason"] or None,
+            principal=current_principal().id,
+            now=edge().clock(),
+        )
+        return True
+
+    form, made = submit(MergeForm(), act, dates=("effective_on",))
+    if made is not None:
+        return done(account_id, "The account is closed from that day and taken over.")
     with edge().database.snapshot() as session:
         name = account_name(session, account_id)
         others = [
@@ -400,7 +380,7 @@ def merge_account(account_id: str) -> Answer:
         f"{name} closes on that day and keeps its history. What it still owes is addressed to the "
         "account that takes over, which goes on under each of its tariffs."
     )
-    return _show(
+    return show(
         FormPage(
             "Merge into another account",
             form,

@@ -29,6 +29,7 @@ def accounts_sheet() -> Sheet[AccountSummary]:
         name="accounts",
         caption="Accounts",
         sort="name",
+        findable=False,
         empty="There is no account yet. Open one for each organisation that is to be invoiced.",
         fields=(
             Field(
@@ -102,6 +103,7 @@ def agreements_sheet(
     )
     return Sheet(
         name="agreements",
+        beside=True,
         caption="Agreements",
         empty="This account is on no tariff, so it is never charged. Make an agreement.",
         fields=(
@@ -141,6 +143,7 @@ def orders_sheet(names: Mapping[str, str], *, today: date) -> Sheet[PurchaseOrde
     """Return the list of an account's purchase orders."""
     return Sheet(
         name="purchase-orders",
+        beside=True,
         caption="Purchase orders",
         empty="No purchase order is quoted on invoices. Add one if the trust asks for it.",
         fields=(
@@ -184,6 +187,7 @@ def treatments_sheet(names: Mapping[str, str], *, today: date) -> Sheet[VatTreat
     """Return the list of an account's own VAT treatments."""
     return Sheet(
         name="vat-treatments",
+        beside=True,
         caption="VAT treatments",
         empty="Each tariff's own VAT treatment applies. Set one here only where this "
         "organisation is taxed otherwise.",

@@ -32,8 +32,6 @@ def accounts() -> Response | str:
         found = queries.accounts(session, today=london_day(edge().clock()), search=search)
     kept = [item for item in found if state in {"", "closed" if item.closed else "open"}]
     sheet = accounts_sheet()
-    if sheet.wanted:
-        return sheet.file(kept)
     return render_template(
         "console/accounts.html",
         listing=sheet.listing(
@@ -43,7 +41,6 @@ def accounts() -> Response | str:
         ),
         filters=Form({"search": search, "state": state}),
         is_filtered=bool(search or state),
-        sheet=sheet.name,
     )
 
 
@@ -60,14 +57,6 @@ def account(account_id: str) -> Response | str:
     locals_ = locals_sheet(names, today=today)
     orders = orders_sheet(names, today=today)
     treatments = treatments_sheet(names, today=today)
-    if agreements.wanted:
-        return agreements.file(found.agreements)
-    if locals_.wanted:
-        return locals_.file(found.locals)
-    if orders.wanted:
-        return orders.file(found.orders)
-    if treatments.wanted:
-        return treatments.file(found.treatments)
     page = account_page(
         found,
         agreements=agreements.listing(found.agreements),

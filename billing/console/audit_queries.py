@@ -45,13 +45,14 @@ class Search:
 
 
 def entries(
-    session: Session, *, search: Search, limit: int, offset: int = 0
+    session: Session, *, search: Search, limit: int, offset: int = 0, descending: bool = True
 ) -> Sequence[AuditEntryRow]:
-    """Return entries, the latest first."""
+    """Return entries in the order in which they were made, the latest first or last."""
+    position = AuditEntryRow.position
     return session.scalars(
         select(AuditEntryRow)
         .where(*search.conditions())
-        .order_by(AuditEntryRow.position.desc())
+        .order_by(position.desc() if descending else position.asc())
         .limit(limit)
         .offset(offset)
     ).all()

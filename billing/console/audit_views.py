@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
+from urllib.parse import urlencode
 
 from flask import Response, render_template, request, url_for
 from sqlalchemy import select
@@ -24,7 +25,7 @@ from metering.kit.errors import NotFound
 from metering.kit.guards import guarded
 from metering.kit.tables import AuditEntryRow
 from metering.kit.web import edge
-from metering.periods import london, london_midnight, show_date
+from metering.periods import london_midnight, show_moment
 
 SEES_AUDIT = permitted(Permission.SEE_AUDIT)
 PAGE_SIZE = 50
@@ -33,6 +34,7 @@ LATEST_PROVED = 2_000
 """Entries that the proof checks at once; all are checked when a person asks for it."""
 
 _TOGETHER = 2_000
+_ORDER = frozenset({"page", "sort", "direction", "download"})
 _DATES = ("since", "until")
 
 
@@ -73,16 +75,17 @@ def _read_search() -> tuple[Search, Form]:
 def audit_trail() -> Response | str:
     """Search the audit trail."""
     search, form = _read_search()
-    page = read_asked(request.args, keys=(), sort="").page
+    asked = read_asked(request.args, keys=("entry",), sort="entry", direction="descending")
     wants_file = request.args.get("download") == "audit-trail"
     with edge().database.snapshot() as session:
         total = queries.count(session, search=search)
-        page = max(1, min(page, -(-total // PAGE_SIZE)))
+        page = max(1, min(asked.page, -(-total // PAGE_SIZE)))
         rows = queries.entries(
             session,
             search=search,
             limit=FILE_ROWS_MOST if wants_file else PAGE_SIZE,
             offset=0 if wants_file else (page - 1) * PAGE_SIZE,
+            descending=asked.direction == "descending",
         )
         principals, actions, kinds = queries.choices(session)
         names = names_of(session, principals=[*principals, *(row.principal for row in rows)])
@@ -106,13 +109,19 @@ def audit_trail() -> Response | str:
             for_people=True,
         )
         return csv_response(content, name="audit-trail")
-    query = {
-        name: text for name, text in request.args.items() if text and name not in {"page", "sort"}
-    }
+    query = {name: text for name, text in request.args.items() if text and name not in _ORDER}
+    path, order = url_for("console.audit_trail"), {"sort": "entry", "direction": asked.direction}
     listing = Listing(
+        name="audit-trail",
         caption="Entries",
         caption_hidden=True,
-        columns=(Column("Entry"), Column("When"), Column("Who"), Column("What"), Column("To what")),
+        columns=(
+            Column("Entry", "entry"),
+            Column("When"),
+            Column("Who"),
+            Column("What"),
+            Column("To what"),
+        ),
         rows=tuple(
             (
                 Cell(str(row.position), href=url_for("console.audit_entry", position=row.position)),
@@ -123,8 +132,13 @@ def audit_trail() -> Response | str:
             )
             for row in rows
         ),
-        path=url_for("console.audit_trail"),
+        path=path,
         query=query,
+        sort="entry",
+        direction=asked.direction,
+        download=f"{path}?{urlencode({**query, **order, 'download': 'audit-trail'})}"
+        if rows
+        else None,
         page=page,
         page_size=PAGE_SIZE,
         total=total,
@@ -145,8 +159,7 @@ def audit_trail() -> Response | str:
 
 
 def _moment(row: AuditEntryRow) -> str:
-    there = london(row.at)
-    return f"{show_date(there.date())}, {there:%H:%M:%S}"
+    return show_moment(row.at, seconds=True)
 
 
 def _subject(row: AuditEntryRow) -> str:

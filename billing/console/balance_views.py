@@ -128,7 +128,6 @@ def balances() -> Response | str:
         "console/money/balances.html",
         page=page,
         listing=sheet.listing(found, query={"month": str(month)}),
-        sheet=sheet.name,
     )
 
 

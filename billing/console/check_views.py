@@ -157,8 +157,6 @@ def reconciliation() -> Response | str:
         last = next(iter(recent_runs(session, job="reconcile", limit=1)), None)
     sheet = reconciliation_sheet(asked.month, names)
     kept = _kept(rows, asked, names)
-    if sheet.wanted:
-        return sheet.file(kept)
     different = sum(bool(row.differences) for row in rows)
     unbilled = sum(bool(row.unbilled) for row in rows)
     figures = (
@@ -196,7 +194,6 @@ def reconciliation() -> Response | str:
         filters=Form(query),
         months=month_choices(last=current),
         is_filtered=bool(asked.show or asked.search),
-        sheet=sheet.name,
     )
 
 
@@ -253,9 +250,7 @@ def parked() -> Response | str:
         rows = charges.parked(session)
         names = organisation_names(session)
     sheet = parked_sheet(names)
-    if sheet.wanted:
-        return sheet.file(rows)
-    return render_template("console/parked.html", listing=sheet.listing(rows), sheet=sheet.name)
+    return render_template("console/parked.html", listing=sheet.listing(rows))
 
 
 def _span(first: date, end: date) -> str:
@@ -352,8 +347,6 @@ def manifests() -> Response | str:
         names = organisation_names(session)
     sheet = manifests_sheet(asked.month, names)
     kept = [item for item in found if asked.show != "differences" or not item.agrees]
-    if sheet.wanted:
-        return sheet.file(kept)
     return render_template(
         "console/manifests.html",
         listing=sheet.listing(
@@ -364,5 +357,4 @@ def manifests() -> Response | str:
         filters=Form({"month": str(asked.month), "show": asked.show}),
         months=month_choices(last=current),
         is_filtered=bool(asked.show),
-        sheet=sheet.name,
     )

@@ -121,8 +121,6 @@ def _page(form: Form) -> Response | str:
         rows: Sequence[LedgerCodeRow] = queries.codes(session)
         names = {row.code: row.name for row in tariffs.tariffs(session)}
     sheet = _sheet(names)
-    if sheet.wanted:
-        return sheet.file(rows)
     for row in rows:
         asked = (form.value("account"), form.value("service"))
         if not form.errors and (row.ledger_account, row.service) == asked:
@@ -132,7 +130,6 @@ def _page(form: Form) -> Response | str:
         "console/money/codes.html",
         form=form,
         listing=sheet.listing(rows),
-        sheet=sheet.name,
         accounts=[(one.value, _words(one.value)) for one in LedgerAccount],
         services=[("", "Every other service"), *names.items()],
     )

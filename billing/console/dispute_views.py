@@ -20,13 +20,12 @@ from billing.invoices.credit_notes import (
     NotCreditable,
     creditable,
 )
-from billing.listing import read_asked
+from billing.sheets import listed
 from billing.web import go
 from metering.kit.guards import guarded
 from metering.kit.web import edge
 from metering.periods import london_day
 
-_PAGE_SIZE = 50
 _REFUSALS = (
     operations.DisputeClosed,
     operations.DisputeInvalid,
@@ -50,25 +49,19 @@ def disputes() -> str:
     """List queries: those to be answered, the earliest first; or those that are closed."""
     closed = request.args.get("state") == "closed"
     statuses = [status for status in DisputeStatus if (status in STILL_OPEN) != closed]
-    page = read_asked(request.args, keys=(), sort="").page
     with edge().database.snapshot() as session:
         counted = queries.counts(session)
-        total = sum(counted[status] for status in statuses)
-        page = max(1, min(page, -(-total // _PAGE_SIZE)))
-        found = queries.disputes(
-            session, statuses=statuses, limit=_PAGE_SIZE, offset=(page - 1) * _PAGE_SIZE
+        found = queries.disputes(session, statuses=statuses)
+    listing = listed(
+        disputes_listing(
+            found,
+            hrefs=[url_for("console.dispute", dispute_id=one.id) for one in found],
+            path=url_for("console.disputes"),
+            today=london_day(edge().clock()),
+            with_account=True,
+            query={"state": "closed"} if closed else {},
+            empty="No query is closed yet." if closed else "No trust waits for an answer.",
         )
-    listing = disputes_listing(
-        found,
-        hrefs=[url_for("console.dispute", dispute_id=one.id) for one in found],
-        path=url_for("console.disputes"),
-        today=london_day(edge().clock()),
-        with_account=True,
-        page=page,
-        page_size=_PAGE_SIZE,
-        total=total,
-        query={"state": "closed"} if closed else {},
-        empty="No query is closed yet." if closed else "No trust waits for an answer.",
     )
     return render_template("console/disputes.html", listing=listing, closed=closed, counted=counted)
 

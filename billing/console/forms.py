@@ -1,14 +1,20 @@
-"""Forms of the console: described once, drawn by `console/form.html`."""
+"""Forms of the console: described once, drawn by `console/form.html`, done by `submit`."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
-from typing import Any, Literal
+from functools import partial
+from typing import Any, Literal, TypeVar
 
-from marshmallow import fields, validate
+from flask import render_template, request
+from marshmallow import Schema, fields, validate
+from sqlalchemy.orm import Session
 
-from billing.forms import Form
+from billing.forms import Form, read_form
+from metering.kit.errors import Refusal
+from metering.kit.web import edge
 
+T = TypeVar("T")
 Kind = Literal["text", "lines", "date", "choice", "tick", "email", "number", "code", "file"]
 DATE_PARTS = ("day", "month", "year")
 
@@ -120,3 +126,50 @@ def pounds(message: str) -> fields.Decimal:
         validate=validate.Range(min=0, error=message),
         error_messages={"invalid": message},
     )
+
+
+def refused(form: Form, refusal: Refusal, field_name: str = "") -> Form:
+    """Return the form with a refusal: at its fields, else at `field_name`, else above all."""
+    if refusal.errors:
+        return form.with_refusal(refusal)
+    return form.with_error(refusal.detail, name=field_name)
+
+
+def submit(
+    schema: Schema,
+    act: Callable[[Session, dict[str, Any]], T],
+    *,
+    start: Form | None = None,
+    dates: Sequence[str] = (),
+    field_name: str = "",
+    faults: Callable[[Form, Refusal], Form] | None = None,
+) -> tuple[Form, T | None]:
+    """Do what a form asks for, in one transaction, where it was sent and is right.
+
+    Args:
+        act: is given what the schema loaded; what it refuses comes back in the form.
+        start: the form before anything was typed.
+        dates: fields of three parts each.
+        field_name: where a refusal that names no field is shown.
+        faults: places a refusal otherwise.
+
+    Returns:
+        The form to show, and what `act` returned; None where the page is to be shown.
+    """
+    if request.method != "POST":
+        return start or Form(), None
+    form, sent = read_form(schema, with_dates(request.form, *dates))
+    form = keeping_dates(form, request.form, *dates)
+    if sent is None:
+        return form, None
+    try:
+        with edge().database.transaction() as session:
+            return form, act(session, sent)
+    except Refusal as refusal:
+        return (faults or partial(refused, field_name=field_name))(form, refusal), None
+
+
+def show(page: FormPage) -> str | tuple[str, int]:
+    """Return the page of a form; with status 422 where something in it is wrong."""
+    drawn = render_template("console/form.html", page=page)
+    return (drawn, 422) if page.form.errors else drawn

@@ -21,7 +21,7 @@ from metering.kit.guards import guarded
 from metering.kit.jobruns import Job, JobAlreadyRunning, JobRun
 from metering.kit.roles import SCHEDULER
 from metering.kit.web import edge
-from metering.periods import london, show_date
+from metering.periods import show_moment
 
 RUNS_SHOWN = 500
 # Most jobs end within this; the page of a longer one says that it runs.
@@ -54,8 +54,7 @@ class JobLine:
 def _clock_text(run: JobRun | None) -> str:
     if run is None:
         return "Never"
-    there = london(run.started_at)
-    return f"{show_date(there.date())}, {there:%H:%M:%S}"
+    return show_moment(run.started_at, seconds=True)
 
 
 def _outcome(run: JobRun | None) -> Cell:
@@ -91,7 +90,7 @@ def jobs_sheet() -> Sheet[JobLine]:
                 key="job",
             ),
             Field("What it does", lambda line: line.job.summary),
-            Field("When", lambda line: line.job.schedule),
+            Field("When", lambda line: line.job.schedule.capitalize().replace("london", "London")),
             Field(
                 "Last run",
                 lambda line: None if line.last is None else line.last.started_at,
@@ -132,9 +131,7 @@ def jobs() -> Response | str:
         last = jobruns.last_runs(session)
     lines = [JobLine(job, last.get(name)) for name, job in console().jobs.items()]
     sheet = jobs_sheet()
-    if sheet.wanted:
-        return sheet.file(lines)
-    return render_template("console/jobs.html", listing=sheet.listing(lines), sheet=sheet.name)
+    return render_template("console/jobs.html", listing=sheet.listing(lines))
 
 
 def _job(name: str) -> Job:
@@ -154,8 +151,6 @@ def job(name: str) -> Response | str:
         names = names_of(session, principals=[run.started_by for run in runs])
     kept = [run for run in runs if outcome in {"", run.outcome}]
     sheet = runs_sheet(name, names)
-    if sheet.wanted:
-        return sheet.file(kept)
     return render_template(
         "console/job.html",
         job=found,
@@ -167,7 +162,6 @@ def job(name: str) -> Response | str:
         filters=Form({"outcome": outcome}),
         outcomes=[("", "All"), *((one, one.capitalize()) for one in OUTCOME_COLOURS)],
         may_run=not current_principal().roles.isdisjoint({Role.ANALYST, Role.ADMINISTRATOR}),
-        sheet=sheet.name,
     )
 
 

@@ -2,20 +2,32 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
-from decimal import Decimal
 from typing import Generic, TypeVar
 
-from flask import Response, request
+from flask import Response, abort, request
 
-from billing.documents.sheet import Cell as SheetCell
 from billing.documents.sheet import write_sheet
-from billing.listing import Cell, Column, Direction, Listing, read_asked
-from metering.periods import london
+from billing.listing import (
+    NOTHING_FOUND,
+    Asked,
+    Cell,
+    Column,
+    Direction,
+    Listing,
+    Value,
+    holding,
+    in_order,
+    linked,
+    read_asked,
+    said,
+    slug,
+)
+from billing.sheets import csv_response, sheet_cell
+
+__all__ = ["PAGE_SIZE", "Field", "Sheet", "csv_response"]
 
 T = TypeVar("T")
 
-Value = str | Decimal | int | date | datetime | None
 PAGE_SIZE = 50
 
 
@@ -26,8 +38,9 @@ class Field(Generic[T]):
     Attributes:
         value: for the order and the file.
         cell: for the page; the value as text where there is none.
-        key: what `sort` says in the address; None where it cannot be put in order.
-        on_page, in_file: where the column stands.
+        key: what `sort` says in the address; the label's words where it is not said.
+        on_page, in_file: where the column stands. What is not in the file is an act, and in no
+            order.
     """
 
     label: str
@@ -54,6 +67,9 @@ class Sheet(Generic[T]):
         name: of the file, and what `download` says in the address.
         sort: the usual order, a field's key; None keeps the order of the rows.
         empty: what to say, and what to do, when there is nothing.
+        beside: another list stands on the page.
+        fixed: its order is part of what it says, for example a total at its end.
+        findable: words can be looked for; not where the page's own filters do that.
     """
 
     name: str
@@ -64,6 +80,9 @@ class Sheet(Generic[T]):
     empty: str = "There is nothing to show."
     caption_hidden: bool = True
     page_size: int = PAGE_SIZE
+    beside: bool = False
+    findable: bool = True
+    fixed: bool = False
 
     @property
     def wanted(self) -> bool:
@@ -72,24 +91,59 @@ class Sheet(Generic[T]):
 
     def window(self) -> tuple[int, int]:
         """Return the limit and offset of the page that the address asks for."""
-        page = read_asked(request.args, keys=(), sort="").page
+        page = self._asked_in_sql.page
         return self.page_size, (page - 1) * self.page_size
 
     @property
     def asked_order(self) -> tuple[str, Direction]:
         """The order that the address asks for, or the usual one."""
-        keys = [field.key for field in self.fields if field.key is not None]
-        asked = read_asked(request.args, keys=keys, sort=self.sort or "", direction=self.direction)
+        asked = self._asked_in_sql
         return asked.sort, asked.direction
 
-    def _ordered(self, rows: Sequence[T], sort: str | None, direction: Direction) -> list[T]:
-        field = next((field for field in self.fields if field.key == sort), None)
-        if sort is None or field is None:
-            return list(rows)
-        known = [row for row in rows if field.value(row) is not None]
-        unknown = [row for row in rows if field.value(row) is None]
-        ordered = sorted(known, key=field.value, reverse=direction == "descending")  # type: ignore[arg-type]  # one column's values are of one kind
-        return ordered + unknown
+    @property
+    def _asked_in_sql(self) -> Asked:
+        """What is asked of a list whose pages come from the database: it knows named keys."""
+        return read_asked(
+            request.args,
+            keys=[field.key for field in self.fields if field.key is not None],
+            sort=self.sort or "",
+            direction=self.direction,
+            prefix=self._prefix,
+        )
+
+    @property
+    def _keyed(self) -> tuple[tuple[str, Field[T]], ...]:
+        """The fields by which the list can be put in order: all that are no act."""
+        return tuple(
+            (each.key or slug(each.label), each)
+            for each in self.fields
+            if not self.fixed and (each.key or each.in_file)
+        )
+
+    @property
+    def _prefix(self) -> str:
+        return f"{self.name}-" if self.beside else ""
+
+    def _ordered(self, rows: Sequence[T]) -> tuple[Sequence[T], Asked, str]:
+        # Where two fields share a name, the first is the one on the page.
+        keyed = dict(reversed(self._keyed))
+        asked = read_asked(
+            request.args,
+            keys=keyed.keys(),
+            sort=self.sort or "",
+            direction=self.direction,
+            prefix=self._prefix,
+        )
+        words = request.args.get(f"{self._prefix}find", "").strip()[:100]
+        if words and self.findable:
+            rows = holding(rows, words=words, texts=self._texts)
+        by = keyed.get(asked.sort)
+        if by is not None:
+            rows = in_order(rows, value=by.value, direction=asked.direction)
+        return rows, asked, words
+
+    def _texts(self, row: T) -> list[str]:
+        return [said(field.shown(row)) for field in self.fields if field.in_file or field.key]
 
     def listing(
         self,
@@ -99,29 +153,39 @@ class Sheet(Generic[T]):
         empty: str | None = None,
         total: int | None = None,
     ) -> Listing:
-        """Return the list as the address in hand asks for it.
+        """Return the list as the address in hand asks for it; where it asks for the file, send it.
 
         Args:
             query: the filters in force.
             empty: what to say instead when filters leave nothing.
             total: rows on all pages; then `rows` are of the page in hand alone, in order.
         """
-        keys = [field.key for field in self.fields if field.key is not None]
-        asked = read_asked(request.args, keys=keys, sort=self.sort or "", direction=self.direction)
+        if self.wanted and total is None:
+            abort(self.file(rows))
         if total is None:
-            ordered = self._ordered(rows, asked.sort or None, asked.direction)
-            last = max(1, -(-len(ordered) // self.page_size))
-            page = min(asked.page, last)
-            shown = ordered[(page - 1) * self.page_size : page * self.page_size]
+            ordered, asked, words = self._ordered(rows)
+            page = min(asked.page, max(1, -(-len(ordered) // self.page_size)))
+            cut = ordered[(page - 1) * self.page_size : page * self.page_size]
+            keys = {id(field): key for key, field in self._keyed}
         else:
-            page, shown = asked.page, list(rows)
+            asked, cut, words = self._asked_in_sql, rows, None
+            page = asked.page
+            keys = {id(field): field.key for field in self.fields if field.key}
         fields = [field for field in self.fields if field.on_page]
         kept = {name: text for name, text in (query or {}).items() if text}
-        return Listing(
+        found = Listing(
             caption=self.caption,
             caption_hidden=self.caption_hidden,
-            columns=tuple(Column(field.label, field.key, field.numeric) for field in fields),
-            rows=tuple(tuple(field.shown(row) for field in fields) for row in shown),
+            columns=tuple(
+                Column(
+                    field.label,
+                    keys.get(id(field)),
+                    field.numeric,
+                    acts=not field.in_file and not field.key,
+                )
+                for field in fields
+            ),
+            rows=tuple(tuple(field.shown(row) for field in fields) for row in cut),
             path=request.path,
             query=kept,
             sort=asked.sort or None,
@@ -129,33 +193,20 @@ class Sheet(Generic[T]):
             page=page,
             page_size=self.page_size,
             total=len(ordered) if total is None else total,
-            empty=empty if kept and empty is not None else self.empty,
+            empty=NOTHING_FOUND if words else empty if kept and empty is not None else self.empty,
+            name=self.name,
+            beside=self.beside,
+            words=words if self.findable else None,
         )
+        return linked(found, request.args)
 
     def file(self, rows: Sequence[T]) -> Response:
         """Return all rows as a CSV file, in the order that the address asks for."""
-        keys = [field.key for field in self.fields if field.key is not None]
-        asked = read_asked(request.args, keys=keys, sort=self.sort or "", direction=self.direction)
         fields = [field for field in self.fields if field.in_file]
+        ordered, _, _ = self._ordered(rows)
         content = write_sheet(
             [field.label for field in fields],
-            (
-                [_sheet_cell(field.value(row)) for field in fields]
-                for row in self._ordered(rows, asked.sort or None, asked.direction)
-            ),
+            ([sheet_cell(field.value(row)) for field in fields] for row in ordered),
             for_people=True,
         )
         return csv_response(content, name=self.name)
-
-
-def csv_response(content: bytes, *, name: str) -> Response:
-    """Return a CSV file to keep."""
-    response = Response(content, content_type="text/csv; charset=utf-8")
-    response.headers["Content-Disposition"] = f'attachment; filename="{name}.csv"'
-    return response
-
-
-def _sheet_cell(value: Value) -> SheetCell:
-    if isinstance(value, datetime):
-        return london(value).isoformat(timespec="seconds")
-    return value

@@ -125,6 +125,7 @@ def locals_sheet(names: Mapping[str, str], *, today: date) -> Sheet[LocalAgreeme
     """Return the list of local agreements that an account has, its groups' among them."""
     return Sheet(
         name="local-agreements",
+        beside=True,
         caption="Local agreements",
         empty="No terms of its own are agreed: each tariff applies as it is.",
         fields=(

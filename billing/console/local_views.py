@@ -46,8 +46,6 @@ def local_agreements() -> Response | str:
         rows = all_local_agreements(session, waiting=bool(status))
         names = tariff_names(session)
     sheet = all_locals_sheet(names, today=london_day(edge().clock()))
-    if sheet.wanted:
-        return sheet.file(rows)
     return render_template(
         "console/locals.html",
         listing=sheet.listing(
@@ -56,7 +54,6 @@ def local_agreements() -> Response | str:
             empty="No local agreement waits for approval. Clear the filter to see all.",
         ),
         filters=Form({"status": status}),
-        sheet=sheet.name,
     )
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-from flask import url_for
+from flask import request, url_for
 
 from billing.access.guards import current_principal
 from billing.access.model import Permission
@@ -12,7 +12,7 @@ from billing.console.lists import Field, Sheet
 from billing.console.money_queries import Payers
 from billing.console.people import Names
 from billing.ledger.tables import ReceivableRow
-from billing.listing import Cell, Column, Listing
+from billing.listing import Cell, Column, Listing, money_cell
 from billing.money import show_pounds
 from billing.payments.bank.matching import CERTAIN, OpenInvoice, Share, Suggestion, spread
 from billing.payments.bank.model import read_amount
@@ -200,8 +200,10 @@ def uses_listing(
         return Cell("Stands")
 
     return Listing(
+        name="said",
         caption="What was said of it",
         caption_hidden=True,
+        path=request.path,
         columns=(
             Column("What"),
             Column("Account"),
@@ -214,7 +216,7 @@ def uses_listing(
             (
                 what(use),
                 Cell("" if use.account_id is None else payers[use.account_id].name),
-                Cell(show_pounds(use.amount), nowrap=True),
+                money_cell(use.amount),
                 Cell(f"{names.of(use.made_by)}, {show_moment(use.made_at).striptags()}"),
                 Cell(use.reason),
                 state(use),

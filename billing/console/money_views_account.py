@@ -84,6 +84,7 @@ def open_sheet(account_id: str, *, may_write_off: bool) -> Sheet[OpenDebt]:
     )
     return Sheet(
         name="open-invoices",
+        beside=True,
         caption="Open invoices",
         empty="Nothing is open: everything that was invoiced is paid.",
         fields=(
@@ -162,6 +163,7 @@ def credits_of(
 
 _CREDITS = Sheet[Credit](
     name="credit",
+    beside=True,
     caption="Credit of the account",
     empty="The account has no credit: every payment and credit note is used.",
     fields=(
@@ -215,8 +217,6 @@ def account_money(account_id: str) -> Response | str:
         names = names_of(session, principals=[row.made_by for row in given_up])
     payer = payers[account_id]
     sheet = movements_sheet(f"statement-{payer.ods_code}-{year}")
-    if sheet.wanted:
-        return sheet.file(found.movements)
     undone = {row.undoes for row in given_up}
     return render_template(
         "console/money/account.html",
@@ -233,7 +233,6 @@ def account_money(account_id: str) -> Response | str:
         choose=Form({"year": str(year)}),
         statement=found,
         movements=sheet.listing(found.movements, query={"year": str(year)}),
-        sheet=sheet.name,
         open=open_sheet(account_id, may_write_off=may_approve()).listing(open_now),
         credit=_CREDITS.listing(credits_of(left, notes, may=may_prepare())),
         write_offs=[

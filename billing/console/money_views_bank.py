@@ -28,6 +28,7 @@ from billing.payments.bank import queries as bank_queries
 from billing.payments.bank.lines import BankLineUnknown, UseUnknown
 from billing.payments.bank.matching import Ledger, Share, Suggestion
 from billing.payments.bank.queries import Unmatched
+from billing.sheets import listed
 from billing.web import go
 from metering.kit.errors import Refusal
 from metering.kit.guards import guarded
@@ -77,8 +78,6 @@ def bank_page() -> Response | str:
         waits = queries.waiting(session)
     best = _Suggested((line for line, _ in lines), against)
     sheet = waiting_sheet(best, state=state)
-    if sheet.wanted:
-        return sheet.file(lines)
     figures = (
         {
             "label": "Lines to match",
@@ -99,7 +98,6 @@ def bank_page() -> Response | str:
         filters=Form({"state": state, "search": search}),
         states=STATES,
         is_filtered=bool(search) or state != "waiting",
-        sheet=sheet.name,
     )
 
 
@@ -132,7 +130,7 @@ def _line(line_id: str, form: Form | None = None) -> str:
         line=line,
         facts=_facts(line),
         suggestions=[suggestion_view(one, payers=payers, numbers=numbers) for one in found],
-        uses=uses_listing(uses, payers=payers, names=names, may_undo=may_prepare()),
+        uses=listed(uses_listing(uses, payers=payers, names=names, may_undo=may_prepare())),
         accounts=[("", "Choose an account"), *payers.choices] if payers.choices else [],
         chosen=payers.get(chosen),
         invoices=open_rows(invoices),

@@ -103,8 +103,6 @@ def aged_debt() -> Response | str | tuple[str, int]:
         rows = list(debt.aged_debt(session, on=on))
         payers = queries.payers(session)
     sheet = debt_sheet(payers, on)
-    if sheet.wanted:
-        return sheet.file(rows)
     total = sum_pounds([one.total for one in rows])
     late = total - sum_pounds([one.by_bucket[BUCKETS[0]] for one in rows])
     disputed = sum_pounds([one.disputed for one in rows])
@@ -127,7 +125,6 @@ def aged_debt() -> Response | str | tuple[str, int]:
         form=form,
         figures=figures,
         listing=sheet.listing(rows, query=day_query("on")),
-        sheet=sheet.name,
     )
     return (shown, 422) if form.errors else shown
 

@@ -109,11 +109,7 @@ def bank_imports() -> Response | str:
         rows += [Import(row, None) for row in queries.remittance_imports(session)]
         names = names_of(session, principals=[one.row.imported_by for one in rows])
     sheet = imports_sheet(names)
-    if sheet.wanted:
-        return sheet.file(rows)
-    return render_template(
-        "console/money/imports.html", listing=sheet.listing(rows), sheet=sheet.name
-    )
+    return render_template("console/money/imports.html", listing=sheet.listing(rows))
 
 
 def _lines_sheet(account: str, lines: Sequence[StatementLine]) -> Sheet[StatementLine]:

@@ -100,6 +100,8 @@ def balance_sheet(on: date) -> Sheet[Balance]:
     return Sheet(
         name=f"trial-balance-{on.isoformat()}",
         caption=f"Trial balance on {show_date(on)}",
+        fixed=True,
+        findable=False,
         fields=(
             Field("Ledger account", lambda line: line.name),
             Field("Code", lambda line: line.code, on_page=False),
@@ -113,6 +115,7 @@ _DIFFERENCES = Sheet[Difference](
     name="differences",
     caption="Where the ledger is not what happened",
     caption_hidden=False,
+    beside=True,
     fields=(
         Field("What", lambda one: one.what),
         Field("In the ledger", lambda one: one.ledger, numeric=True),
@@ -156,8 +159,6 @@ def trial_balance() -> Answer:
         cash = queries.bank_total(session, on=on)
     sheet = balance_sheet(on)
     lines = balances(shown, names)
-    if sheet.wanted:
-        return sheet.file(lines)
     in_ledger = shown.balances[LedgerAccount.CASH]
     figures = (
         {
@@ -189,7 +190,6 @@ def trial_balance() -> Answer:
         compares=compares,
         differences=_DIFFERENCES.listing(found) if found else None,
         listing=sheet.listing(lines, query=day_query("on")),
-        sheet=sheet.name,
     )
     return (page, 422) if form.errors else page
 
@@ -285,7 +285,6 @@ def money_journal() -> Answer:
         last=last,
         form=form,
         listing=sheet.listing(lines, query=day_query("first", "last"), total=sums.lines),
-        sheet=name,
         debits=sums.debits,
         credits=sums.credits,
         uncoded=len(sums.uncoded),
@@ -331,8 +330,6 @@ def settlement() -> Answer:
         rows = statements.supplier_settlement(session, month=month, on=today)
         names = tariff_names(session)
     sheet = settlement_sheet(month, names)
-    if sheet.wanted:
-        return sheet.file(rows)
     owed = sum_pounds([one.owed for one in rows])
     collected = sum_pounds([one.collected for one in rows])
     return render_template(
@@ -346,7 +343,6 @@ def settlement() -> Answer:
             {"label": "Carried by us", "value": show_pounds(owed - collected)},
         ),
         listing=sheet.listing(rows, query={"month": str(month)}),
-        sheet=sheet.name,
     )
 
 
@@ -416,8 +412,6 @@ def prompt_payment() -> Answer:
         rows = debt.prompt_payment(session, first_day=month.first_day, end_day=end)
         payers = queries.payers(session)
     sheet = prompt_sheet(month, payers)
-    if sheet.wanted:
-        return sheet.file(rows)
     whole = debt.together(rows)
     return render_template(
         "console/money/prompt.html",
@@ -442,5 +436,4 @@ def prompt_payment() -> Answer:
             },
         ),
         listing=sheet.listing(rows, query={"month": str(month)}),
-        sheet=sheet.name,
     )

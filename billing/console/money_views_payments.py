@@ -1,5 +1,7 @@
 """Payments: the list, one with what it pays, and the acts on it."""
 
+from dataclasses import replace
+
 from flask import Response, flash, render_template, request, url_for
 
 from billing.access.guards import current_principal
@@ -13,13 +15,14 @@ from billing.console.money_views_prepaid import drawn_words
 from billing.console.money_views_refunds import refunds_sheet
 from billing.console.people import Names, names_of
 from billing.forms import Form, read_text
-from billing.listing import Cell, Column, Listing
+from billing.listing import Cell, Column, Listing, day_cell, money_cell
 from billing.money import show_pounds
 from billing.payments import operations, prepaid
 from billing.payments.bank import operations as bank
 from billing.payments.bank.queries import line_of_payment
 from billing.payments.funds import left_of
 from billing.payments.tables import AllocationRow, PaymentRow
+from billing.sheets import listed
 from billing.web import go, show_moment
 from metering.kit.errors import Refusal
 from metering.kit.guards import guarded
@@ -130,7 +133,6 @@ def payments() -> Response | str:
         accounts=[("", "All"), *payers.choices] if payers.choices else [],
         states=STATES,
         is_filtered=filtered,
-        sheet=sheet.name,
     )
 
 
@@ -156,8 +158,11 @@ def allocations_listing(
         return Cell("Stands")
 
     return Listing(
+        name="allocations",
         caption="What it pays",
         caption_hidden=True,
+        beside=True,
+        path=request.path,
         columns=(
             Column("Invoice"),
             Column("Amount", numeric=True),
@@ -169,8 +174,8 @@ def allocations_listing(
         rows=tuple(
             (
                 Cell(numbers.get(row.invoice_id, row.invoice_id), nowrap=True),
-                Cell(show_pounds(row.amount), nowrap=True),
-                Cell(show_date(row.effective_on), nowrap=True),
+                money_cell(row.amount),
+                day_cell(row.effective_on),
                 Cell(f"{names.of(row.made_by)}, {show_moment(row.made_at).striptags()}"),
                 Cell(row.reason),
                 state(row),
@@ -222,7 +227,9 @@ def _payment_page(account_id: str, payment_id: str, form: Form) -> str:
             *((("Prepaid credit", drawn_words(held)),) if held is not None else ()),
             ("Recorded", f"{show_moment(row.made_at).striptags()} by {names.of(row.made_by)}"),
         ),
-        allocations=allocations_listing(rows, numbers=numbers, names=names, undo=may_prepare()),
+        allocations=listed(
+            allocations_listing(rows, numbers=numbers, names=names, undo=may_prepare())
+        ),
         invoices=[
             (
                 each.document_id,
@@ -231,7 +238,7 @@ def _payment_page(account_id: str, payment_id: str, form: Form) -> str:
             )
             for each in invoices
         ],
-        refunds=refunds_sheet(payers).listing(refunds),
+        refunds=replace(refunds_sheet(payers), beside=True).listing(refunds),
         form=form,
     )
 

@@ -66,6 +66,7 @@ def credits_sheet(account_id: str, *, today: date) -> Sheet[PrepaidStanding]:
     """Return the list of an account's prepaid credits."""
     return Sheet(
         name="prepaid-credits",
+        beside=True,
         caption="Prepaid credits",
         empty="The account has paid nothing in advance.",
         fields=(
@@ -111,6 +112,7 @@ def draws_sheet(names: Names) -> Sheet[PrepaidDraw]:
     """Return the list of what prepaid credits paid."""
     return Sheet(
         name="prepaid-draws",
+        beside=True,
         caption="What prepaid credit paid",
         empty="Nothing of it is drawn yet. It is, when an invoice is issued.",
         fields=(
@@ -149,10 +151,6 @@ def prepaid(account_id: str) -> Response | str:
         drawn = operations.history(session, account_id=account_id)
         names = names_of(session, principals=[item.made_by for item in drawn])
     credit_list, draw_list = credits_sheet(account_id, today=today), draws_sheet(names)
-    if credit_list.wanted:
-        return credit_list.file(credits)
-    if draw_list.wanted:
-        return draw_list.file(drawn)
     return render_template(
         "console/money/prepaid.html",
         payer=payers[account_id],

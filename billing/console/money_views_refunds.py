@@ -93,8 +93,6 @@ def refunds_page() -> Response | str:
         rows = queries.refunds(session, state=state)
         payers = queries.payers(session)
     sheet = refunds_sheet(payers)
-    if sheet.wanted:
-        return sheet.file(rows)
     return render_template(
         "console/money/refunds.html",
         listing=sheet.listing(
@@ -105,7 +103,6 @@ def refunds_page() -> Response | str:
         filters=Form({"state": state}),
         states=STATES,
         is_filtered=bool(state),
-        sheet=sheet.name,
     )
 
 

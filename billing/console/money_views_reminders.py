@@ -103,6 +103,7 @@ def written_sheet(
     """Return the list of reminders that were written."""
     return Sheet(
         name="reminders-written",
+        beside=True,
         caption="Reminders written",
         empty="No reminder was written yet.",
         fields=(
@@ -128,6 +129,7 @@ def due_sheet(payers: Payers) -> Sheet[reminders.Due]:
     """Return the list of reminders that the next run writes."""
     return Sheet(
         name="reminders-due",
+        beside=True,
         caption="Reminders due",
         empty="No reminder is due today.",
         fields=(
@@ -169,15 +171,9 @@ def reminders_page() -> Response | str:
         numbers = queries.numbers(session, document_ids=[row.invoice_id for row in written])
     first = due_sheet(payers)
     second = written_sheet(payers, numbers, with_account=True)
-    if first.wanted:
-        return first.file(due)
-    if second.wanted:
-        return second.file(written)
     return render_template(
         "console/money/reminders.html",
         due=first.listing(due),
-        due_sheet=first.name,
         written=second.listing(written),
-        written_sheet=second.name,
         usual=schedule_words(reminders.USUAL_DAYS),
     )

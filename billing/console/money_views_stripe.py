@@ -176,10 +176,6 @@ def stripe() -> Response | str:
         payers = queries.payers(session)
         numbers = queries.numbers(session, document_ids=[row.subject_id for row in refused])
     first, second = pushed_sheet(payers), webhooks_sheet()
-    if first.wanted:
-        return first.file(pushed)
-    if second.wanted:
-        return second.file(seen)
     settings = console().settings
     # One list is put in order and paged by the address, the other stays at its start.
     show_webhooks = request.args.get("show") == "webhooks"
@@ -192,7 +188,6 @@ def stripe() -> Response | str:
         listing=second.listing(seen, query={"show": "webhooks"})
         if show_webhooks
         else first.listing(pushed),
-        sheet=second.name if show_webhooks else first.name,
         form=Form(),
         may_allow=may_prepare(),
     )

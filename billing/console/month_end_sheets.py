@@ -93,6 +93,7 @@ def services_sheet(month: Month) -> Sheet[ServiceFigures]:
     """Return what each service comes to in a run, against the month before."""
     return Sheet(
         name=f"services-{month}",
+        beside=True,
         caption="Services",
         empty="Nothing is drafted yet. Draft the invoices to see what each service comes to.",
         fields=(
@@ -192,6 +193,7 @@ def parked_sheet(month: Month) -> Sheet[AccountFigures]:
     """Return the list of accounts that a run leaves out, with the reason."""
     return Sheet(
         name=f"left-out-{month}",
+        beside=True,
         caption="Parked, held and carried over",
         empty="No account is parked, held or carried over.",
         sort="account",

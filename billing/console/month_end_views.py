@@ -8,13 +8,10 @@ from billing.bundles.operations import Selection, bundles
 from billing.console.blueprint import APPROVES, PREPARES, blueprint
 from billing.console.bundle_views import views_of
 from billing.console.context import console
-from billing.console.month_end_pages import Wanted, actions_for, board_page, left_out, shown
+from billing.console.month_end_pages import Wanted, actions_for, board_page
 from billing.console.month_end_queries import document_progress, next_month, run_of_month
 from billing.console.month_end_sheets import (
-    parked_sheet,
     runs_sheet,
-    services_sheet,
-    variance_sheet,
 )
 from billing.console.people import names_of
 from billing.console.run_account_pages import run_account_page
@@ -47,8 +44,6 @@ def month_ends() -> Response | str:
             session, principals=[who for row in rows for who in (row.started_by, row.approved_by)]
         )
     sheet = runs_sheet(names)
-    if sheet.wanted:
-        return sheet.file(rows)
     opens_at = may_start_at(upcoming)
     return render_template(
         "console/month_ends.html",
@@ -57,7 +52,6 @@ def month_ends() -> Response | str:
         opens_at=opens_at,
         is_open=now >= opens_at,
         unfinished=next((Month.of_day(row.month) for row in rows if row.status != "issued"), None),
-        sheet=sheet.name,
     )
 
 
@@ -90,14 +84,6 @@ def board(month: str) -> Response | str:
         names = names_of(session, principals=[row.started_by, row.approved_by, row.wanted_by])
         documents = document_progress(session, run_id=row.id)
         made = bundles(session, selection=Selection(run_id=row.id))
-    variance, parked = variance_sheet(review.month), parked_sheet(review.month)
-    services = services_sheet(review.month)
-    if variance.wanted:
-        return variance.file(shown(review, wanted))
-    if parked.wanted:
-        return parked.file(left_out(review))
-    if services.wanted:
-        return services.file(review.services)
     page = board_page(
         review,
         row,
@@ -111,9 +97,6 @@ def board(month: str) -> Response | str:
         "console/board.html",
         page=page,
         filters=Form({"status": wanted.status, "look": wanted.look}),
-        variance_file=variance.name,
-        left_out_file=parked.name,
-        services_file=services.name,
     )
 
 

@@ -45,8 +45,6 @@ def home() -> Response | str:
         jobs = list(jobruns.last_runs(session).values())
         open_runs = [row for row in runs.runs(session) if row.status != "issued"]
     sheet = use_sheet(month, names)
-    if sheet.wanted:
-        return sheet.file(used)
     page = overview_page(
         month=month,
         current=current,
@@ -65,5 +63,4 @@ def home() -> Response | str:
         page=page,
         filters=Form({"month": str(month)}),
         months=month_choices(last=last),
-        sheet=sheet.name,
     )

@@ -1,24 +1,29 @@
 """What the pages about refused events show."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from urllib.parse import urlencode
 
+from flask import url_for
+
+from billing.console.lists import Field, Sheet
 from billing.console.people import Names
-from billing.listing import Cell, Column, Listing
+from billing.console.quarantine_queries import Reason
+from billing.listing import Act, Asked, Cell, Column, Listing, count_cell
 from metering.events.tables import QuarantinedEventRow
 from metering.kit.nhs_number import MASK
-from metering.periods import london, show_date
+from metering.periods import london, show_date, show_moment
 
 PAGE_SIZE = 50
+REFUSED = "refused-events"
 STATUS_COLOURS = {"open": "orange", "replayed": "green", "dismissed": "grey"}
 HEADER = ("Received", "Service", "Fate", "Reason", "Where", "What is wrong", "Event id", "State")
 
 
 def moment(row: QuarantinedEventRow) -> str:
     """Return when an event was received, on the London clock."""
-    there = london(row.received_at)
-    return f"{show_date(there.date())}, {there:%H:%M}"
+    return show_moment(row.received_at)
 
 
 def reason_words(code: str) -> str:
@@ -40,28 +45,67 @@ def sheet_row(row: QuarantinedEventRow, sources: dict[int, str]) -> tuple[str, .
     )
 
 
+def reasons_sheet(
+    href: Callable[[Reason], str], *, with_service: bool, may_act: bool = False
+) -> Sheet[Reason]:
+    """Return the list of why events are refused; `href` leads to the events of a reason."""
+
+    def acts(one: Reason) -> Cell:
+        about = {"service": str(one.source_id), "reason": one.code}
+        hidden = f"of {one.source}: {reason_words(one.code)}"
+        dismissal = url_for("console.dismiss_reason", service=one.source_id, reason=one.code)
+        dismiss = Act("Dismiss all", dismissal, hidden)
+        if one.fate != "rejected":
+            return Cell("", acts=(dismiss,))
+        replay = Act("Replay all", url_for("console.replay_reason"), hidden, about)
+        return Cell("", acts=(replay, dismiss))
+
+    service = Field[Reason]("Service", lambda one: one.source)
+    action = Field[Reason]("Action", lambda one: one.code, acts, in_file=False)
+    return Sheet(
+        name="reasons",
+        caption="Open refused events by reason",
+        beside=True,
+        empty="No event is in quarantine. There is nothing to do.",
+        fields=(
+            Field(
+                "Reason",
+                lambda one: reason_words(one.code),
+                lambda one: Cell(reason_words(one.code), href=href(one)),
+            ),
+            *((service,) if with_service else ()),
+            Field("For example", lambda one: one.example),
+            Field("Open", lambda one: one.count, lambda one: count_cell(one.count), numeric=True),
+            *((action,) if may_act else ()),
+        ),
+    )
+
+
 def refused_listing(
     rows: Sequence[QuarantinedEventRow],
     *,
     sources: dict[int, str],
     hrefs: Sequence[str],
     total: int,
-    page: int,
+    asked: Asked,
     path: str,
     query: dict[str, str],
     with_service: bool,
 ) -> Listing:
-    """Return the list of refused events."""
-    service = (Column("Service"),) if with_service else ()
+    """Return one page of the list of refused events."""
+    service = (Column("Service", "service"),) if with_service else ()
+    kept = {name: text for name, text in query.items() if text}
+    order = {"sort": asked.sort, "direction": asked.direction}
     return Listing(
+        name=REFUSED,
         caption="Refused events",
         caption_hidden=True,
         columns=(
-            Column("Received"),
+            Column("Received", "received"),
             *service,
-            Column("Reason"),
+            Column("Reason", "reason"),
             Column("What is wrong"),
-            Column("State"),
+            Column("State", "state"),
         ),
         rows=tuple(
             (
@@ -74,10 +118,13 @@ def refused_listing(
             for row, href in zip(rows, hrefs, strict=True)
         ),
         path=path,
-        query={name: text for name, text in query.items() if text},
-        page=page,
+        query=kept,
+        sort=asked.sort,
+        direction=asked.direction,
+        page=asked.page,
         page_size=PAGE_SIZE,
         total=total,
+        download=f"{path}?{urlencode({**kept, **order, 'download': REFUSED})}" if rows else None,
         empty="No refused event fits. There is nothing to do.",
     )
 

@@ -1,13 +1,22 @@
 """Pages of refused events: found by service, reason and state, the latest first."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import ColumnElement, func, select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from metering.events.tables import QuarantinedEventRow
 from metering.sources.tables import SourceRow
+
+# Services stand in the order in which they were registered.
+SORT_KEYS: Mapping[str, InstrumentedAttribute[Any]] = {
+    "received": QuarantinedEventRow.received_at,
+    "service": QuarantinedEventRow.source_id,
+    "reason": QuarantinedEventRow.code,
+    "state": QuarantinedEventRow.status,
+}
 
 
 @dataclass(frozen=True)
@@ -44,14 +53,21 @@ class Reason:
 
 
 def refused(
-    session: Session, *, wanted: Filter, limit: int, offset: int = 0
+    session: Session,
+    *,
+    wanted: Filter,
+    sort: str = "received",
+    descending: bool = True,
+    limit: int,
+    offset: int = 0,
 ) -> Sequence[QuarantinedEventRow]:
-    """Return refused events, the latest first."""
+    """Return refused events by one of `SORT_KEYS`, then the latest first."""
     row = QuarantinedEventRow
+    by = SORT_KEYS[sort]
     return session.scalars(
         select(row)
         .where(*wanted.conditions())
-        .order_by(row.received_at.desc(), row.id)
+        .order_by(by.desc() if descending else by.asc(), row.received_at.desc(), row.id)
         .limit(limit)
         .offset(offset)
     ).all()

@@ -1,11 +1,13 @@
 """Quarantine: refused events with their reasons, replayed once mended, or dismissed."""
 
+from dataclasses import replace
 from uuid import UUID
 
 from flask import Response, flash, render_template, request, url_for
 from sqlalchemy.orm import Session
 
 from billing.access.guards import current_principal
+from billing.access.model import Permission
 from billing.console import quarantine_queries as queries
 from billing.console.blueprint import PREPARES, blueprint
 from billing.console.lists import csv_response
@@ -14,7 +16,9 @@ from billing.console.people import names_of
 from billing.console.quarantine_pages import (
     HEADER,
     PAGE_SIZE,
+    REFUSED,
     reason_words,
+    reasons_sheet,
     refused_listing,
     refused_page,
     sheet_row,
@@ -23,7 +27,7 @@ from billing.console.quarantine_queries import Filter
 from billing.documents.sheet import write_sheet
 from billing.documents.words import plural
 from billing.forms import Form, read_text
-from billing.listing import read_asked
+from billing.listing import Asked, read_asked
 from billing.web import go
 from metering.events import operations, replay
 from metering.events.queries import QuarantinedEventUnknown, quarantined
@@ -51,26 +55,42 @@ def read_filter(source_id: int | None = None) -> Filter:
     )
 
 
-def refused_file(session: Session, wanted: Filter) -> Response:
+def read_refused_order() -> Asked:
+    """Return the order and page of refused events that the address asks for."""
+    return read_asked(request.args, keys=queries.SORT_KEYS, sort="received", direction="descending")
+
+
+def refused_file(session: Session, wanted: Filter, asked: Asked) -> Response:
     """Return refused events as a file."""
     sources = source_names(session)
-    rows = queries.refused(session, wanted=wanted, limit=FILE_ROWS_MOST)
+    rows = queries.refused(
+        session,
+        wanted=wanted,
+        sort=asked.sort,
+        descending=asked.direction == "descending",
+        limit=FILE_ROWS_MOST,
+    )
     content = write_sheet(HEADER, (sheet_row(row, sources) for row in rows), for_people=True)
-    return csv_response(content, name="refused-events")
+    return csv_response(content, name=REFUSED)
 
 
 @blueprint.get("/quarantine")
 def quarantine() -> Response | str:
     """List refused events, and the reasons of those that are open."""
     wanted = read_filter()
-    page = read_asked(request.args, keys=(), sort="").page
+    asked = read_refused_order()
     with edge().database.snapshot() as session:
-        if request.args.get("download") == "refused-events":
-            return refused_file(session, wanted)
+        if request.args.get("download") == REFUSED:
+            return refused_file(session, wanted, asked)
         total = queries.count(session, wanted=wanted)
-        page = max(1, min(page, -(-total // PAGE_SIZE)))
+        asked = replace(asked, page=max(1, min(asked.page, -(-total // PAGE_SIZE))))
         rows = queries.refused(
-            session, wanted=wanted, limit=PAGE_SIZE, offset=(page - 1) * PAGE_SIZE
+            session,
+            wanted=wanted,
+            sort=asked.sort,
+            descending=asked.direction == "descending",
+            limit=PAGE_SIZE,
+            offset=(asked.page - 1) * PAGE_SIZE,
         )
         sources = source_names(session)
         reasons = queries.reasons(session)
@@ -87,7 +107,7 @@ def quarantine() -> Response | str:
         sources=sources,
         hrefs=[url_for("console.refused_event", event_id=row.id) for row in rows],
         total=total,
-        page=page,
+        asked=asked,
         path=url_for("console.quarantine"),
         query=dict(form.values),
         with_service=True,
@@ -95,7 +115,11 @@ def quarantine() -> Response | str:
     return render_template(
         "console/quarantine.html",
         listing=listing,
-        reasons=[(one, reason_words(one.code)) for one in reasons],
+        reasons=reasons_sheet(
+            lambda one: url_for("console.quarantine", service=one.source_id, reason=one.code),
+            with_service=True,
+            may_act=current_principal().may(Permission.PREPARE),
+        ).listing(reasons),
         form=form,
         services=[("", "All"), *((str(key), name) for key, name in sources.items())],
         codes=[("", "All"), *((code, reason_words(code)) for code in codes)],
@@ -204,7 +228,11 @@ def dismiss_reason() -> Response | str | tuple[str, int]:
     if request.method == "POST":
         if form.value("why"):
             with edge().database.transaction() as session:
-                rows = queries.refused(session, wanted=wanted, limit=FILE_ROWS_MOST)
+                rows = queries.refused(
+                    session,
+                    wanted=wanted,
+                    limit=FILE_ROWS_MOST,
+                )
                 count = operations.dismiss(
                     session,
                     ids=[row.id for row in rows],

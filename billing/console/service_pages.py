@@ -10,13 +10,12 @@ from flask import url_for
 from billing.chart import Chart, Series
 from billing.console.lists import Field, Sheet
 from billing.console.people import Names
-from billing.console.quarantine_queries import Reason
 from billing.console.service_queries import Day, ServiceSummary
 from billing.documents.words import plural
-from billing.listing import Cell, Listing
+from billing.listing import Act, Cell, Listing
 from metering.events.queries import Health
 from metering.meters.tables import MeterRow
-from metering.periods import london, show_date
+from metering.periods import show_date, show_moment
 from metering.sources.tables import ServiceKeyRow, SourceRow
 
 SCOPE_WORDS = {
@@ -42,10 +41,7 @@ AGGREGATION_WORDS = {
 
 def moment(at: datetime | None, *, never: str = "Never") -> str:
     """Return an instant on the London clock, to the minute."""
-    if at is None:
-        return never
-    there = london(at)
-    return f"{show_date(there.date())}, {there:%H:%M}"
+    return never if at is None else show_moment(at)
 
 
 def services_sheet() -> Sheet[ServiceSummary]:
@@ -87,48 +83,80 @@ def services_sheet() -> Sheet[ServiceSummary]:
     )
 
 
-@dataclass(frozen=True)
-class KeyLine:
-    """A key as its service's page shows it."""
-
-    id: str
-    label: str
-    prefix: str
-    scopes: str
-    made: str
-    last_used: str
-    state: str
-    colour: str
-    works: bool
-
-
-def key_line(row: ServiceKeyRow, *, names: Names, now: datetime) -> KeyLine:
-    """Return a key for people; its secret is kept nowhere."""
+def key_state(row: ServiceKeyRow, *, now: datetime) -> Cell:
+    """Return whether a key works, and until when."""
     if row.revoked_at is not None:
-        state, colour = f"Revoked {moment(row.revoked_at)}", "grey"
-    elif row.expires_at is not None and row.expires_at <= now:
-        state, colour = f"Ended {moment(row.expires_at)}", "grey"
-    elif row.expires_at is not None:
-        state, colour = f"Works until {moment(row.expires_at)}", "yellow"
-    else:
-        state, colour = "Works", "green"
-    return KeyLine(
-        id=row.id,
-        label=row.label,
-        prefix=f"pgk_{row.prefix}_…",
-        scopes=", ".join(SCOPE_WORDS.get(scope, scope) for scope in row.scopes),
-        made=f"{moment(row.created_at)}, {names.of(row.created_by)}",
-        last_used=moment(row.last_used_at),
-        state=state,
-        colour=colour,
-        works=colour in {"green", "yellow"},
+        return Cell("Revoked", colour="grey", note=moment(row.revoked_at))
+    if row.expires_at is not None and row.expires_at <= now:
+        return Cell("Ended", colour="grey", note=moment(row.expires_at))
+    if row.expires_at is not None:
+        return Cell("Works", colour="yellow", note=f"Ends on {moment(row.expires_at)}")
+    return Cell("Works", colour="green")
+
+
+def keys_sheet(names: Names, *, now: datetime, may_keep: bool) -> Sheet[ServiceKeyRow]:
+    """Return the list of a service's keys; their secrets are kept nowhere."""
+
+    def acts(row: ServiceKeyRow) -> Cell:
+        if key_state(row, now=now).text != "Works":
+            return Cell("")
+        rotate, revoke = (
+            url_for(f"console.{act}_key", source_id=row.source_id, key_id=row.id)
+            for act in ("rotate", "revoke")
+        )
+        hidden = f"{row.label}, pgk_{row.prefix}"
+        return Cell("", acts=(Act("Rotate", rotate, hidden), Act("Revoke", revoke, hidden, {})))
+
+    action = Field[ServiceKeyRow]("Action", lambda row: row.id, acts, in_file=False)
+    return Sheet(
+        name="keys",
+        caption="Keys",
+        beside=True,
+        empty="The service has no key, so it cannot send anything. Issue one.",
+        fields=(
+            Field(
+                "Key",
+                lambda row: row.label,
+                lambda row: Cell(row.label, note=f"pgk_{row.prefix}_…"),
+            ),
+            Field("Begins with", lambda row: f"pgk_{row.prefix}", on_page=False),
+            Field("May", lambda row: ", ".join(SCOPE_WORDS.get(one, one) for one in row.scopes)),
+            Field(
+                "Made",
+                lambda row: row.created_at,
+                lambda row: Cell(moment(row.created_at), note=names.of(row.created_by)),
+            ),
+            Field(
+                "Last used",
+                lambda row: row.last_used_at,
+                lambda row: Cell(moment(row.last_used_at)),
+            ),
+            Field(
+                "State",
+                lambda row: key_state(row, now=now).text,
+                lambda row: key_state(row, now=now),
+            ),
+            Field("Ends", lambda row: row.revoked_at or row.expires_at, on_page=False),
+            *((action,) if may_keep else ()),
+        ),
     )
 
 
-def meters_sheet() -> Sheet[MeterRow]:
+def meters_sheet(*, may_change: bool = False) -> Sheet[MeterRow]:
     """Return the list of a service's meters."""
+    action = Field[MeterRow](
+        "Action",
+        lambda row: row.id,
+        lambda row: Cell(
+            "Change",
+            href=url_for("console.edit_meter", source_id=row.source_id, code=row.code),
+            hidden=row.name,
+        ),
+        in_file=False,
+    )
     return Sheet(
         name="meters",
+        beside=True,
         caption="Meters",
         sort="code",
         empty="This service has no meter, so nothing that it sends is counted. Register one.",
@@ -140,6 +168,7 @@ def meters_sheet() -> Sheet[MeterRow]:
             Field("Unit", lambda row: row.unit),
             Field("Split by", lambda row: ", ".join(sorted(row.dimensions)) or "Nothing"),
             Field("Kept by", lambda row: row.resolution.capitalize()),
+            *((action,) if may_change else ()),
         ),
     )
 
@@ -161,8 +190,8 @@ class ServicePage:
     facts: tuple[tuple[str, str], ...]
     figures: tuple[dict[str, str], ...]
     chart: Chart
-    reasons: tuple[Reason, ...]
-    keys: tuple[KeyLine, ...]
+    reasons: Listing
+    keys: Listing
     meters: Listing
     tariff: str | None
     closed: bool
@@ -222,8 +251,8 @@ def service_page(
     *,
     health: Health,
     days: Sequence[Day],
-    reasons: Sequence[Reason],
-    keys: Sequence[KeyLine],
+    reasons: Listing,
+    keys: Listing,
     meters: Listing,
     tariff: str | None,
     now: datetime,
@@ -243,8 +272,8 @@ def service_page(
         ),
         figures=_figures(health, now),
         chart=_chart(days),
-        reasons=tuple(reasons),
-        keys=tuple(keys),
+        reasons=reasons,
+        keys=keys,
         meters=meters,
         tariff=tariff,
         closed=row.closed_at is not None,

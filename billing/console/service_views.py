@@ -3,6 +3,7 @@
 A service owner has these pages of the services they own, and no others.
 """
 
+from dataclasses import replace
 from uuid import UUID
 
 from flask import Response, render_template, request, url_for
@@ -18,15 +19,21 @@ from billing.console.overview_queries import source_names
 from billing.console.people import names_of
 from billing.console.quarantine_pages import (
     PAGE_SIZE,
+    REFUSED,
     reason_words,
+    reasons_sheet,
     refused_listing,
     refused_page,
 )
-from billing.console.quarantine_views import STATES, read_filter, refused_file
+from billing.console.quarantine_views import (
+    STATES,
+    read_filter,
+    read_refused_order,
+    refused_file,
+)
 from billing.console.service_examples import examples
-from billing.console.service_pages import key_line, meters_sheet, service_page, services_sheet
+from billing.console.service_pages import keys_sheet, meters_sheet, service_page, services_sheet
 from billing.forms import Form
-from billing.listing import read_asked
 from metering.events import queries as events
 from metering.events.queries import QuarantinedEventUnknown
 from metering.kit.guards import guarded
@@ -70,12 +77,9 @@ def services() -> Response | str:
     with edge().database.snapshot() as session:
         found = queries.services(session, now=edge().clock(), source_ids=only)
     sheet = services_sheet()
-    if sheet.wanted:
-        return sheet.file(found)
     return render_template(
         "console/services.html",
         listing=sheet.listing(found),
-        sheet=sheet.name,
         may_register=principal.may(Permission.PREPARE) or principal.may(Permission.ADMINISTER),
     )
 
@@ -94,16 +98,19 @@ def service(source_id: int) -> Response | str:
         meters = meters_of(session, source_id=source_id)
         names = names_of(session, principals=[key.created_by for key in keys])
         tariff = queries.tariff_code(session, source_id=source_id)
-    sheet = meters_sheet()
-    if sheet.wanted:
-        return sheet.file(meters)
     principal = current_principal()
+    registers = principal.may(Permission.PREPARE) or principal.may(Permission.ADMINISTER)
+    sheet = meters_sheet(may_change=registers and row.closed_at is None)
+    keeps = may_keep(principal, source_id) and row.closed_at is None
     page = service_page(
         row,
         health=health,
         days=days,
-        reasons=reasons,
-        keys=[key_line(key, names=names, now=now) for key in keys],
+        reasons=reasons_sheet(
+            lambda one: url_for("console.service_refused", source_id=source_id, reason=one.code),
+            with_service=False,
+        ).listing(reasons),
+        keys=keys_sheet(names, now=now, may_keep=keeps).listing(keys),
         meters=sheet.listing(meters),
         tariff=tariff,
         now=now,
@@ -111,9 +118,8 @@ def service(source_id: int) -> Response | str:
     return render_template(
         "console/service.html",
         page=page,
-        may_keep=may_keep(principal, source_id) and not page.closed,
-        may_register=principal.may(Permission.PREPARE) or principal.may(Permission.ADMINISTER),
-        reason_words=reason_words,
+        may_keep=keeps,
+        may_register=registers,
     )
 
 
@@ -122,15 +128,20 @@ def service(source_id: int) -> Response | str:
 def service_refused(source_id: int) -> Response | str:
     """List the refused events of one service, with the reasons."""
     wanted = read_filter(source_id)
-    page = read_asked(request.args, keys=(), sort="").page
+    asked = read_refused_order()
     with edge().database.snapshot() as session:
         row = seen_source(session, source_id)
-        if request.args.get("download") == "refused-events":
-            return refused_file(session, wanted)
+        if request.args.get("download") == REFUSED:
+            return refused_file(session, wanted, asked)
         total = quarantine_queries.count(session, wanted=wanted)
-        page = max(1, min(page, -(-total // PAGE_SIZE)))
+        asked = replace(asked, page=max(1, min(asked.page, -(-total // PAGE_SIZE))))
         rows = quarantine_queries.refused(
-            session, wanted=wanted, limit=PAGE_SIZE, offset=(page - 1) * PAGE_SIZE
+            session,
+            wanted=wanted,
+            sort=asked.sort,
+            descending=asked.direction == "descending",
+            limit=PAGE_SIZE,
+            offset=(asked.page - 1) * PAGE_SIZE,
         )
         sources = source_names(session)
         codes = quarantine_queries.codes(session, source_id=source_id)
@@ -143,7 +154,7 @@ def service_refused(source_id: int) -> Response | str:
             for row in rows
         ],
         total=total,
-        page=page,
+        asked=asked,
         path=url_for("console.service_refused", source_id=source_id),
         query=dict(form.values),
         with_service=False,

@@ -185,8 +185,6 @@ def _effect_page(version_id: str, form: Form | None) -> Response | str:
     page = None
     if shown is not None and found is not None:
         accounts = found.by_account()
-        if sheet.wanted:
-            return sheet.file(accounts)
         if request.args.get("download") == "lines":
             content = write_sheet(CSV_HEADER, csv_rows(found), for_people=True)
             return csv_response(content, name="simulation")
@@ -202,7 +200,6 @@ def _effect_page(version_id: str, form: Form | None) -> Response | str:
         standings=standings,
         form=form or Form({"first": str(current.shift(-3)), "last": str(current.previous)}),
         months=month_choices(last=current),
-        sheet=sheet.name,
     )
 
 

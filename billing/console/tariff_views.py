@@ -56,8 +56,6 @@ def tariffs() -> Response | str:
         if not status or any(version.status == status for version in item.waiting)
     ]
     sheet = tariffs_sheet()
-    if sheet.wanted:
-        return sheet.file(kept)
     return render_template(
         "console/tariffs.html",
         listing=sheet.listing(
@@ -66,7 +64,6 @@ def tariffs() -> Response | str:
             empty="No tariff has such a version. Clear the filter to see all.",
         ),
         filters=Form({"status": status}),
-        sheet=sheet.name,
     )
 
 
@@ -92,8 +89,6 @@ def tariff(code: str) -> Response | str:
             session, principals=[who for row in rows for who in (row.author, row.approved_by)]
         )
     sheet = versions_sheet(names, today=today())
-    if sheet.wanted:
-        return sheet.file(rows)
     usable = [row for row in rows if row.status != "withdrawn"]
     page = TariffPage(
         code=code,
@@ -104,7 +99,7 @@ def tariff(code: str) -> Response | str:
         invoiced_to=owner.invoiced_to,
         latest=usable[0].id if usable else None,
     )
-    return render_template("console/tariff.html", page=page, sheet=sheet.name)
+    return render_template("console/tariff.html", page=page)
 
 
 @blueprint.get("/tariffs/versions/<version_id>")

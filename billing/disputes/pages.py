@@ -6,9 +6,8 @@ from datetime import date, datetime
 
 from billing.disputes.model import Dispute, DisputeStatus, Side
 from billing.invoices.tables import InvoiceLineRow
-from billing.listing import Cell, Column, Listing
+from billing.listing import Cell, Column, Listing, day_cell, money_cell
 from billing.money import show_pounds
-from metering.periods import london_day, show_date
 
 _COLOURS = {
     DisputeStatus.OPEN: "blue",
@@ -82,13 +81,10 @@ def disputes_listing(
     path: str,
     today: date,
     with_account: bool = False,
-    page: int = 1,
-    page_size: int = 1_000,
-    total: int | None = None,
     query: Mapping[str, str] | None = None,
     empty: str = "There are no queries. An invoice's lines can be queried on its page.",
 ) -> Listing:
-    """Return queries as a list, each leading to its page."""
+    """Return all queries as a list, each leading to its page."""
     rows = []
     for one, href in zip(found, hrefs, strict=True):
         tag = status_tag(one, today=today)
@@ -97,13 +93,14 @@ def disputes_listing(
                 Cell(about(one), href=href),
                 *((Cell(one.account_name),) if with_account else ()),
                 Cell(one.reason_words),
-                Cell(show_pounds(one.amount), nowrap=True),
-                Cell(show_date(london_day(one.raised_at)), nowrap=True),
-                Cell("" if one.respond_by is None else show_date(one.respond_by), nowrap=True),
+                money_cell(one.amount),
+                day_cell(one.raised_at),
+                day_cell(one.respond_by, none=""),
                 Cell(tag.text, colour=tag.colour),
             )
         )
     return Listing(
+        name="queries",
         caption="Queries",
         caption_hidden=True,
         columns=(
@@ -118,8 +115,5 @@ def disputes_listing(
         rows=tuple(rows),
         path=path,
         query=query or {},
-        page=page,
-        page_size=page_size,
-        total=len(rows) if total is None else total,
         empty=empty,
     )

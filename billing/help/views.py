@@ -2,9 +2,11 @@
 
 import inspect
 
-from flask import Blueprint, Flask, render_template
+from flask import Blueprint, Flask, render_template, url_for
 
 from billing.help.pages import ProblemPage
+from billing.listing import Cell, Column, Listing
+from billing.sheets import listed
 from metering.kit.errors import NotFound
 from metering.kit.guards import PUBLIC, guard_blueprint
 from metering.kit.problems import every_refusal, status_of
@@ -59,7 +61,25 @@ def cookies() -> str:
 @blueprint.get("/problems")
 def problems() -> str:
     """List every problem that the API and the pages report."""
-    return render_template("help/problems.html", problems=tuple(_problems().values()))
+    path = url_for("help.problems")
+    whole = Listing(
+        name="problems",
+        caption="Problems by code",
+        caption_hidden=True,
+        columns=(Column("Code"), Column("Status", numeric=True), Column("Title")),
+        rows=tuple(
+            (
+                Cell(found.code, href=url_for("help.problem", code=found.code)),
+                Cell(str(found.status), value=found.status),
+                Cell(found.title),
+            )
+            for found in _problems().values()
+        ),
+        path=path,
+        # Looked up by code from a program's log, so all of them stand on one page.
+        page_size=1_000,
+    )
+    return render_template("help/problems.html", listing=listed(whole))
 
 
 @blueprint.get("/problems/<code>")

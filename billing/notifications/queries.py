@@ -1,13 +1,13 @@
 """Reads of subscriptions, endpoints and deliveries, as frozen models ready for a page."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
 
 from sqlalchemy import ColumnElement, Row, Select, func, or_, select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from billing.accounts.tables import AccountRow
 from billing.notifications.model import CENTRAL_KINDS, KINDS, Owner
@@ -20,6 +20,12 @@ from billing.notifications.tables import (
 )
 from metering.kit.errors import NotFound
 from metering.sources.tables import SourceRow
+
+SORT_KEYS: Mapping[str, InstrumentedAttribute[Any]] = {
+    "what": AnnouncementRow.kind,
+    "when": DeliveryRow.created_at,
+    "state": DeliveryRow.status,
+}
 
 
 class SubscriptionUnknown(NotFound):
@@ -179,10 +185,12 @@ def deliveries(
     kind: str | None = None,
     endpoint_id: str | None = None,
     subject_id: str | None = None,
+    sort: str = "when",
+    descending: bool = True,
     page: int = 1,
     page_size: int = 50,
 ) -> DeliveryPage:
-    """Return one page of deliveries, the newest first, that match every filter given."""
+    """Return one page of deliveries that match every filter given, by one of `SORT_KEYS`."""
     wanted: list[ColumnElement[bool]] = []
     if owner is not None:
         wanted.append(_owned(AnnouncementRow, owner))
@@ -205,7 +213,11 @@ def deliveries(
     rows = session.execute(
         _delivery_rows()
         .where(*wanted)
-        .order_by(DeliveryRow.created_at.desc(), DeliveryRow.id.desc())
+        .order_by(
+            SORT_KEYS[sort].desc() if descending else SORT_KEYS[sort].asc(),
+            DeliveryRow.created_at.desc(),
+            DeliveryRow.id.desc(),
+        )
         .limit(page_size)
         .offset((page - 1) * page_size)
     )

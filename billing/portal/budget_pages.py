@@ -6,8 +6,7 @@ from urllib.parse import quote
 
 from billing.budgets.model import Standing
 from billing.forms import Form
-from billing.listing import Cell, Column, Listing
-from billing.money import show_pounds
+from billing.listing import Cell, Column, Listing, money_cell
 from billing.portal.account import OpenAccount
 from billing.portal.budget_queries import OrderUse
 from billing.portal.words import show_span
@@ -58,6 +57,8 @@ def budgets_listing(
 ) -> Listing:
     """Return budgets as they stand; each leads to its form where it may be changed."""
     return Listing(
+        name="budgets",
+        beside=True,
         caption=caption,
         columns=(
             Column("For"),
@@ -75,9 +76,9 @@ def budgets_listing(
                     hidden=f"in {each.span.name}: change" if editable else None,
                 ),
                 Cell(each.span.name),
-                Cell(show_pounds(each.amount)),
-                Cell(show_pounds(each.spent)),
-                Cell(show_pounds(each.forecast)),
+                money_cell(each.amount),
+                money_cell(each.spent),
+                money_cell(each.forecast),
                 Cell(_TAGS[each.colour], colour=each.colour),
             )
             for each in found
@@ -98,9 +99,12 @@ def scopes(
     )
 
 
-def orders_listing(found: Sequence[OrderUse]) -> Listing:
+def orders_listing(found: Sequence[OrderUse], *, path: str) -> Listing:
     """Return purchase orders and what is left on them."""
     return Listing(
+        name="purchase-orders",
+        beside=True,
+        path=path,
         caption="Purchase orders",
         caption_hidden=True,
         columns=(
@@ -118,11 +122,12 @@ def orders_listing(found: Sequence[OrderUse]) -> Listing:
                 Cell(
                     f"From {show_date(order.starts_on)}"
                     if order.ends_on is None
-                    else show_span(order.starts_on, order.ends_on)
+                    else show_span(order.starts_on, order.ends_on),
+                    value=order.starts_on,
                 ),
-                Cell("No limit" if order.value is None else show_pounds(order.value)),
-                Cell(show_pounds(order.spent)),
-                Cell("–" if order.value is None else show_pounds(order.value - order.spent)),
+                money_cell(order.value, none="No limit"),
+                money_cell(order.spent),
+                money_cell(None if order.value is None else order.value - order.spent, none="–"),
             )
             for order in found
         ),

@@ -23,6 +23,7 @@ from billing.portal.budget_pages import (
 from billing.portal.budget_queries import borne, order_use, tariff_names
 from billing.portal.cost_centre_pages import centres_of, rules_listing
 from billing.portal.cost_centre_queries import account_rules
+from billing.sheets import listed
 from billing.web import go
 from metering.kit.guards import guarded
 from metering.kit.web import edge
@@ -41,18 +42,30 @@ def budgets(code: str) -> str:
         found = budget_queries.standings(session, today=today, account_id=account.id)
         page = BudgetsPage(
             account=account,
-            budgets=budgets_listing(
-                found,
-                root=url_for("portal.overview", code=code),
-                names=names,
-                caption="Budgets, without VAT",
-                editable=account.may_change,
+            budgets=listed(
+                budgets_listing(
+                    found,
+                    root=url_for("portal.overview", code=code),
+                    names=names,
+                    caption="Budgets, without VAT",
+                    editable=account.may_change,
+                )
             ),
             sentences=tuple(each.words for each in found),
-            centres=rules_listing(
-                account_rules(session, account_id=account.id), root=None, today=today
+            centres=listed(
+                rules_listing(
+                    account_rules(session, account_id=account.id),
+                    root=None,
+                    today=today,
+                    path=url_for("portal.budgets", code=code),
+                )
             ),
-            orders=orders_listing(order_use(session, account_id=account.id)),
+            orders=listed(
+                orders_listing(
+                    order_use(session, account_id=account.id),
+                    path=url_for("portal.budgets", code=code),
+                )
+            ),
             new_href=url_for("portal.new_budget", code=code),
             centres_href=url_for("portal.cost_centres", code=code),
         )

@@ -6,11 +6,11 @@ from datetime import date, timedelta
 
 from billing.accounts.allocation import AllocationRule
 from billing.forms import Form
-from billing.listing import Cell, Column, Listing
+from billing.listing import Cell, Column, Listing, day_cell
 from billing.money import plain
 from billing.portal.account import OpenAccount
 from billing.portal.cost_centre_queries import RuleSeen
-from metering.periods import Month, show_date
+from metering.periods import Month
 
 _MONTHS_BACK, _MONTHS_AHEAD = 2, 12
 
@@ -39,9 +39,14 @@ def centres_of(rules: Iterable[AllocationRule]) -> set[str]:
     return {share.cost_centre for rule in rules for share in rule.shares}
 
 
-def rules_listing(found: Sequence[RuleSeen], *, root: str | None, today: date) -> Listing:
+def rules_listing(
+    found: Sequence[RuleSeen], *, root: str | None, today: date, path: str
+) -> Listing:
     """Return the rules; each leads to its form under `root` where it may be changed."""
     return Listing(
+        name="cost-centres",
+        beside=True,
+        path=path,
         caption="Cost centres",
         caption_hidden=True,
         columns=(
@@ -59,18 +64,12 @@ def rules_listing(found: Sequence[RuleSeen], *, root: str | None, today: date) -
                     hidden=None if root is None else "change",
                 ),
                 Cell(_shares(one)),
-                Cell(show_date(one.row.starts_on), nowrap=True),
-                Cell(
-                    ""
-                    if one.row.ends_on is None
-                    else show_date(one.row.ends_on - timedelta(days=1)),
-                    nowrap=True,
-                ),
+                day_cell(one.row.starts_on),
+                day_cell(one.row.ends_on and one.row.ends_on - timedelta(days=1), none=""),
                 _state(one, today),
             )
             for one in found
         ),
-        page_size=max(1, len(found)),
         empty="No cost centre is assigned, so invoices name none. Assign them to have each line "
         "coded, and to set budgets for them.",
     )

@@ -21,6 +21,7 @@ from billing.portal.cost_centre_forms import (
 )
 from billing.portal.cost_centre_pages import CostCentresPage, month_choices, rules_listing
 from billing.portal.cost_centre_queries import RuleSeen, account_rules, dimension_names
+from billing.sheets import listed
 from billing.web import go
 from metering.kit.errors import FieldError
 from metering.kit.guards import guarded
@@ -154,8 +155,13 @@ def _contents(session: Session, account: OpenAccount, form: Form, rows: int) -> 
         ),
         months=month_choices(today),
         rows=tuple(range(1, max(rows, filled) + 1)),
-        rules=rules_listing(
-            rules, root=url_for("portal.cost_centres", code=account.code), today=today
+        rules=listed(
+            rules_listing(
+                rules,
+                root=url_for("portal.cost_centres", code=account.code),
+                today=today,
+                path=url_for("portal.cost_centres", code=account.code),
+            )
         ),
         ends=tuple((one.row.id, one.what) for one in rules if _can_end(one)),
         budgets_path=url_for("portal.budgets", code=account.code),

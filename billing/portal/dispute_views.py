@@ -16,6 +16,7 @@ from billing.invoices.credit_notes import NotCreditable
 from billing.portal.account import OpenAccount, changing, opened
 from billing.portal.blueprint import blueprint
 from billing.portal.invoice_queries import issued_invoice
+from billing.sheets import listed
 from billing.web import go
 from metering.kit.guards import guarded
 from metering.kit.web import edge
@@ -78,11 +79,13 @@ def disputes(code: str) -> str:
     today = london_day(edge().clock())
     with opened(code) as (session, account):
         found = queries.disputes(session, account_id=account.id)
-    listing = disputes_listing(
-        found,
-        hrefs=[url_for("portal.dispute", code=code, dispute_id=one.id) for one in found],
-        path=url_for("portal.disputes", code=code),
-        today=today,
+    listing = listed(
+        disputes_listing(
+            found,
+            hrefs=[url_for("portal.dispute", code=code, dispute_id=one.id) for one in found],
+            path=url_for("portal.disputes", code=code),
+            today=today,
+        )
     )
     return render_template("portal/disputes.html", page=AccountPage(account), listing=listing)
 

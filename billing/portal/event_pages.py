@@ -9,10 +9,13 @@ from billing.listing import Asked, Cell, Column, Listing
 from billing.portal.account import OpenAccount
 from billing.portal.parts import Tag
 from billing.portal.usage_asked import UsageAsked
-from billing.portal.usage_pages import PAGE_SIZE, Frame, hour_words, title
+from billing.portal.usage_pages import Frame, hour_words, title
 from billing.portal.usage_queries import Event, EventMeter, UsedMeter
-from billing.portal.words import show_dimensions, show_number
-from metering.periods import Month, london, london_day, show_date
+from billing.portal.words import counted, show_dimensions, show_number
+from metering.meters.model import plural_of
+from metering.periods import Month, london_day, show_date, show_time
+
+PAGE_SIZE = 50
 
 
 @dataclass(frozen=True)
@@ -82,7 +85,7 @@ def event_page(*, account: OpenAccount, found: Sequence[EventMeter], usage_path:
         counted=tuple(
             Counted(
                 each.meter.name,
-                f"{show_number(each.event.quantity)} {each.meter.unit}",
+                counted(each.event.quantity, each.meter.unit),
                 show_dimensions(each.event.dimensions),
                 asked.href(usage_path, meter=each.meter.code, view="hour", day=day),
             )
@@ -109,7 +112,6 @@ class EventsPage:
     narrowed: str
     crumbs: tuple[tuple[str, str], ...]
     listing: Listing
-    csv_href: str
 
 
 def events_page(
@@ -138,12 +140,13 @@ def events_page(
             (show_date(day), asked.href(frame.path, view="hour", day=day)),
         ),
         listing=Listing(
+            name="events",
             caption=f"Usage events of {used.meter.name}, {when}",
             caption_hidden=True,
             columns=(
                 Column("Happened", "at"),
                 Column("Details"),
-                Column(title(used.meter.unit), numeric=True),
+                Column(title(plural_of(used.meter.unit)), numeric=True),
                 Column("State"),
                 Column("Event"),
             ),
@@ -164,9 +167,9 @@ def events_page(
             page=listed.page,
             page_size=PAGE_SIZE,
             total=total,
+            download=f"{path}.csv?{urlencode(query)}",
             empty="No events happened then. Go back and choose another day or hour.",
         ),
-        csv_href=f"{path}.csv?{urlencode(query)}",
     )
 
 
@@ -184,6 +187,4 @@ def _state(event: Event) -> Cell:
 
 def clock_words(instant: datetime) -> str:
     """Write an instant's London clock time to the second: `9:05:07am`."""
-    there = london(instant)
-    half = "am" if there.hour < 12 else "pm"
-    return f"{there.hour % 12 or 12}:{there.minute:02d}:{there.second:02d}{half}"
+    return show_time(instant, seconds=True)

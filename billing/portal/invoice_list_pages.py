@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
+from decimal import Decimal
 from urllib.parse import quote, urlencode
 
 from billing.bundles.pages import BundleView
 from billing.forms import Form
-from billing.listing import Asked, Cell, Column, Listing
+from billing.listing import Asked, Cell, Column, Listing, money_cell
 from billing.money import show_pounds, sum_pounds
 from billing.portal.account import OpenAccount
 from billing.portal.invoice_queries import InvoiceFilter, InvoiceSummary
@@ -20,6 +21,7 @@ PAGE_SIZE = 25
 STANDINGS = (
     ("", "All"),
     ("to-pay", "To pay"),
+    ("part-paid", "Part paid"),
     ("overdue", "Overdue"),
     ("paid", "Paid"),
     ("credit", "Credit notes"),
@@ -37,21 +39,40 @@ class InvoicesPage:
     years: tuple[tuple[str, str], ...]
     is_filtered: bool
     listing: Listing
-    csv_href: str
     bundle_form: Form
     months: tuple[tuple[str, str], ...]
     bundles: tuple[BundleView, ...]
 
 
-def standing_tag(*, kind: str, status: str, due_on: date | None, today: date) -> Tag:
-    """Return where an issued invoice stands, in a word."""
+def standing_tag(
+    *, kind: str, status: str, due_on: date | None, total: Decimal, left: Decimal, today: date
+) -> Tag:
+    """Return where an issued invoice stands, in a few words.
+
+    Args:
+        total: of the document; its sign does not matter.
+        left: what of it is open, never negative.
+    """
+    part = f", {show_pounds(left)} left" if 0 < left < abs(total) else ""
     if kind == "credit-note":
-        return Tag("Used", "green") if status == "settled" else Tag("Credit", "aqua-green")
+        return Tag("Used", "green") if status == "settled" else Tag(f"Credit{part}", "aqua-green")
     if status == "settled":
         return Tag("Paid", "green")
     if due_on is not None and due_on < today:
-        return Tag("Overdue", "red")
-    return Tag("To pay", "blue")
+        return Tag(f"Overdue{part}", "red")
+    return Tag(f"Part paid{part}", "yellow") if part else Tag("To pay", "blue")
+
+
+def standing_of(item: InvoiceSummary, *, today: date) -> Tag:
+    """Return where an invoice of the list stands."""
+    return standing_tag(
+        kind=item.kind,
+        status=item.status,
+        due_on=item.due_on,
+        total=item.total,
+        left=item.left,
+        today=today,
+    )
 
 
 def owing_figures(owing: Owing) -> tuple[Figure, ...]:
@@ -113,7 +134,7 @@ def invoices_page(
     kept = {name: value for name, value in query.items() if value}
     rows = []
     for item in found:
-        tag = standing_tag(kind=item.kind, status=item.status, due_on=item.due_on, today=today)
+        tag = standing_of(item, today=today)
         rows.append(
             (
                 Cell(item.number, href=f"{path}/{quote(item.id)}"),
@@ -125,7 +146,7 @@ def invoices_page(
                     else "–"
                 ),
                 Cell(tag.text, colour=tag.colour),
-                Cell(show_pounds(item.total)),
+                money_cell(item.total),
             )
         )
     years = dict.fromkeys(month.financial_year for month in months)
@@ -139,6 +160,8 @@ def invoices_page(
         years=(("", "All"), *((str(year), financial_year_label(year)) for year in years)),
         is_filtered=bool(kept),
         listing=Listing(
+            name="invoices",
+            download=f"{path}.csv?{urlencode(kept | order)}",
             caption="Invoices and credit notes",
             caption_hidden=True,
             columns=(
@@ -164,7 +187,6 @@ def invoices_page(
                 "until then, see what this month has come to so far on the overview."
             ),
         ),
-        csv_href=f"{path}.csv?{urlencode(kept | order)}",
         bundle_form=Form(
             {"first": str(of_year[-1]), "last": str(of_year[0])} if of_year else {},
         ),

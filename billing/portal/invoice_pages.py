@@ -22,7 +22,6 @@ from billing.portal.invoice_queries import (
     IssuedInvoice,
     RelatedInvoice,
 )
-from billing.portal.owing import Owing
 from billing.portal.parts import Figure, Link, Tag
 from billing.portal.paying import bank_rows
 from billing.portal.usage_asked import UsageAsked
@@ -122,14 +121,20 @@ def invoice_page(
     account: OpenAccount,
     path: str,
     issued: IssuedInvoice,
-    owing: Owing,
     today: date,
     pay_page: str | None = None,
 ) -> InvoicePage:
     """Return one invoice; `path` is the address of the account's list of invoices."""
     row, invoice = issued.row, invoices.read(issued.row)
     credit_note = invoice.kind is InvoiceKind.CREDIT_NOTE
-    tag = standing_tag(kind=row.kind, status=row.status, due_on=row.due_on, today=today)
+    tag = standing_tag(
+        kind=row.kind,
+        status=row.status,
+        due_on=row.due_on,
+        total=row.total,
+        left=issued.left,
+        today=today,
+    )
     codes = {line.number: line for line in issued.lines}
     groups = []
     for service, members in groupby(invoice.lines, key=lambda line: line.service):
@@ -147,7 +152,7 @@ def invoice_page(
         number=invoice.number or "",
         month=invoice.month.name,
         tag=tag,
-        figures=_figures(invoice, tag, owing.left_of(row.id)),
+        figures=_figures(invoice, tag, issued.left),
         facts=_facts(invoice),
         groups=tuple(groups),
         vat_rows=tuple(
@@ -174,7 +179,7 @@ def invoice_page(
     )
 
 
-def _figures(invoice: Invoice, tag: Tag, left: Decimal | None) -> tuple[Figure, ...]:
+def _figures(invoice: Invoice, tag: Tag, left: Decimal) -> tuple[Figure, ...]:
     total = show_pounds(invoice.total)
     if invoice.kind is InvoiceKind.CREDIT_NOTE:
         figures = [Figure("Credited to you", total, "With VAT")]
@@ -183,9 +188,10 @@ def _figures(invoice: Invoice, tag: Tag, left: Decimal | None) -> tuple[Figure, 
     else:
         tone = "warning" if tag.colour == "red" else ""
         due = f"By {show_date(invoice.due_on)}"
-        if left is not None and left != invoice.total:
-            due = f"Left of {total}, by {show_date(invoice.due_on)}"
-        figures = [Figure("To pay", total if left is None else show_pounds(left), due, tone)]
+        if left != invoice.total:
+            paid = show_pounds(invoice.total - left)
+            due = f"By {show_date(invoice.due_on)}; {paid} of {total} is paid or credited"
+        figures = [Figure("To pay", show_pounds(left), due, tone)]
     if invoice.pool_saving > 0:
         figures.append(
             Figure(

@@ -10,12 +10,22 @@ from sqlalchemy import Select, SQLColumnExpression, and_, case, func, or_, selec
 from sqlalchemy.orm import Session, aliased
 
 from billing.invoices.tables import DocumentRow, InvoiceLineRow, InvoiceRow
+from billing.ledger.tables import ReceivableRow
 from billing.listing import Direction
 from metering.kit.errors import NotFound
 from metering.periods import Month, financial_year_start
 
 _SHOWN = ("issued", "settled")
 _SIGNED_TOTAL = case((InvoiceRow.kind == "credit-note", -InvoiceRow.total), else_=InvoiceRow.total)
+# What of an issued invoice is neither paid nor credited, of a credit note not used.
+_LEFT = (
+    select(ReceivableRow.total - ReceivableRow.allocated - ReceivableRow.refunded)
+    .where(
+        ReceivableRow.account_id == InvoiceRow.account_id,
+        ReceivableRow.document_id == InvoiceRow.id,
+    )
+    .scalar_subquery()
+)
 _ORDERS: Mapping[str, SQLColumnExpression[Any]] = {
     "number": InvoiceRow.number,
     "month": InvoiceRow.month,
@@ -45,7 +55,7 @@ class InvoiceFilter:
     """Which invoices a list shows.
 
     Attributes:
-        standing: `to-pay`, `overdue`, `paid`, `credit`, or empty for all.
+        standing: `to-pay`, `part-paid`, `overdue`, `paid`, `credit`, or empty for all.
         financial_year: of the billed month, by the calendar year in which it starts.
         search: part of a number or of a purchase order.
     """
@@ -56,7 +66,7 @@ class InvoiceFilter:
 
 
 class InvoiceSummary(NamedTuple):
-    """One row of the list. `total` is negative on a credit note."""
+    """One row of the list. `total` is negative on a credit note; `left` is what is still open."""
 
     id: str
     kind: str
@@ -67,6 +77,7 @@ class InvoiceSummary(NamedTuple):
     due_on: date | None
     purchase_order: str | None
     total: Decimal
+    left: Decimal
 
 
 class Document(NamedTuple):
@@ -87,9 +98,14 @@ class RelatedInvoice(NamedTuple):
 
 @dataclass(frozen=True)
 class IssuedInvoice:
-    """An issued invoice with everything that its page shows."""
+    """An issued invoice with everything that its page shows.
+
+    Attributes:
+        left: what of it is neither paid nor credited, of a credit note not used.
+    """
 
     row: InvoiceRow
+    left: Decimal
     lines: Sequence[InvoiceLineRow]
     documents: Sequence[Document]
     credit_notes: Sequence[RelatedInvoice]
@@ -103,6 +119,7 @@ def _narrow(
     unpaid = and_(InvoiceRow.status == "issued", InvoiceRow.kind == "invoice")
     standings = {
         "to-pay": unpaid,
+        "part-paid": and_(unpaid, InvoiceRow.total > _LEFT),
         "overdue": and_(unpaid, InvoiceRow.due_on < today),
         "paid": and_(InvoiceRow.status == "settled", InvoiceRow.kind == "invoice"),
         "credit": InvoiceRow.kind == "credit-note",
@@ -162,6 +179,7 @@ def invoices(
             InvoiceRow.due_on,
             InvoiceRow.purchase_order,
             _SIGNED_TOTAL,
+            func.coalesce(_LEFT, InvoiceRow.total),
         ),
         account_id=account_id,
         wanted=wanted,
@@ -192,15 +210,16 @@ def issued_invoice(session: Session, *, account_id: str, invoice_id: str) -> Iss
     Raises:
         NoSuchInvoice: the account has none with that id, or it is a draft.
     """
-    row = session.scalar(
-        select(InvoiceRow).where(
+    found = session.execute(
+        select(InvoiceRow, func.coalesce(_LEFT, InvoiceRow.total)).where(
             InvoiceRow.account_id == account_id,
             InvoiceRow.id == invoice_id,
             InvoiceRow.status.in_(_SHOWN),
         )
-    )
-    if row is None:
+    ).first()
+    if found is None:
         raise NoSuchInvoice("There is no such invoice.")
+    row, left = found
     lines = session.scalars(
         select(InvoiceLineRow)
         .where(InvoiceLineRow.account_id == account_id, InvoiceLineRow.invoice_id == invoice_id)
@@ -221,13 +240,14 @@ def issued_invoice(session: Session, *, account_id: str, invoice_id: str) -> Iss
         )
         .order_by(related.number)
     ).all()
-    found = [(RelatedInvoice(*other[:3]), other[3] == invoice_id) for other in others]
+    relations = [(RelatedInvoice(*other[:3]), other[3] == invoice_id) for other in others]
     return IssuedInvoice(
         row=row,
+        left=left,
         lines=lines,
         documents=[Document(*document) for document in documents],
-        credit_notes=[other for other, credits in found if credits],
-        credits=next((other for other, credits in found if not credits), None),
+        credit_notes=[other for other, credits in relations if credits],
+        credits=next((other for other, credits in relations if not credits), None),
     )
 
 

@@ -13,7 +13,7 @@ from billing.portal.account import opened
 from billing.portal.answers import attachment
 from billing.portal.blueprint import blueprint
 from billing.portal.bundle_views import views_of
-from billing.portal.invoice_list_pages import PAGE_SIZE, invoices_page, standing_tag
+from billing.portal.invoice_list_pages import PAGE_SIZE, invoices_page, standing_of
 from billing.portal.invoice_pages import invoice_page
 from billing.portal.invoice_queries import InvoiceFilter
 from billing.portal.owing import owing
@@ -83,7 +83,17 @@ def invoices_csv(code: str) -> Response:
             page_size=PAGE_SIZE,
         )
     content = write_sheet(
-        ("Number", "Kind", "Month", "Issued", "Due", "Purchase order", "Status", "Total with VAT"),
+        (
+            "Number",
+            "Kind",
+            "Month",
+            "Issued",
+            "Due",
+            "Purchase order",
+            "Status",
+            "Total with VAT",
+            "Open",
+        ),
         (
             (
                 item.number,
@@ -92,10 +102,9 @@ def invoices_csv(code: str) -> Response:
                 london_day(item.issued_at),
                 item.due_on,
                 item.purchase_order,
-                standing_tag(
-                    kind=item.kind, status=item.status, due_on=item.due_on, today=today
-                ).text,
+                standing_of(item, today=today).text,
                 f"{item.total:.2f}",
+                f"{item.left if item.kind == 'invoice' else -item.left:.2f}",
             )
             for item in found
         ),
@@ -114,7 +123,6 @@ def invoice(code: str, invoice_id: str) -> str:
             account=account,
             path=url_for("portal.invoices", code=code),
             issued=issued,
-            owing=owing(session, account_id=account.id, today=today),
             today=today,
             pay_page=pay_pages(session, account_id=account.id).get(issued.row.id),
         )

@@ -3,10 +3,10 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 from billing.forms import Form
-from billing.listing import Cell, Column, Listing
+from billing.listing import Asked, Cell, Column, Listing, Value, count_cell
 from billing.notifications.model import EMAIL_KINDS, KINDS, WEBHOOK_KINDS
 from billing.notifications.queries import (
     Delivery,
@@ -17,10 +17,13 @@ from billing.notifications.queries import (
 )
 from billing.portal.account import OpenAccount
 from billing.portal.parts import Tag
-from metering.periods import london
+from billing.sheets import listed
+from metering.periods import show_moment
 
 # Told to hosted services about their usage, never to trusts.
 _OF_SOURCES = frozenset({"usage.rejected"})
+DELIVERIES = "deliveries"
+DELIVERIES_HEADER = ("What", "To", "By", "When", "State", "Attempts", "Delivery id")
 STATES = {
     "waiting": Tag("Waiting", "blue"),
     "delivered": Tag("Delivered", "green"),
@@ -46,6 +49,8 @@ class NotificationsPage:
     webhooks: Listing
     deliveries: Listing
     always: tuple[str, ...]
+    form: Form
+    states: tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True)
@@ -119,6 +124,8 @@ def emails_listing(
 ) -> Listing:
     """Return the list of email subscriptions; `href` leads to the form that changes one."""
     return Listing(
+        name="email-addresses",
+        beside=True,
         caption="Email addresses",
         caption_hidden=True,
         columns=(Column("Address"), Column("Is told that"), *_change_column(href)),
@@ -127,7 +134,6 @@ def emails_listing(
             for row in rows
         ),
         path=path,
-        total=len(rows),
         empty="No further address is told of anything.",
     )
 
@@ -137,6 +143,8 @@ def webhooks_listing(
 ) -> Listing:
     """Return the list of webhook endpoints, by host."""
     return Listing(
+        name="webhooks",
+        beside=True,
         caption="Webhooks",
         caption_hidden=True,
         columns=(
@@ -154,38 +162,68 @@ def webhooks_listing(
                 Cell("Active", colour="green")
                 if row.status == "active"
                 else Cell("Paused", colour="red"),
-                Cell(f"{row.waiting:,}"),
-                Cell(f"{row.dead:,}"),
+                count_cell(row.waiting),
+                count_cell(row.dead),
                 *_change_cell(href, row.id, host_of(row.url)),
             )
             for row in rows
         ),
         path=path,
-        total=len(rows),
         empty="No program is told of anything.",
     )
 
 
-def deliveries_listing(found: DeliveryPage, *, path: str, href: Callable[[str], str]) -> Listing:
-    """Return one page of what was sent, the newest first."""
+def delivery_cells(one: Delivery) -> tuple[Value, ...]:
+    """Return a delivery under `DELIVERIES_HEADER`."""
+    return (
+        one.kind_title,
+        one.receiver,
+        one.channel,
+        one.announced_at,
+        STATES[one.status].text,
+        one.attempts,
+        one.id,
+    )
+
+
+def deliveries_listing(
+    found: DeliveryPage, *, path: str, href: Callable[[str], str], asked: Asked, state: str
+) -> Listing:
+    """Return one page of what was sent."""
+    query = {"state": state} if state else {}
+    order = {"sort": asked.sort, "direction": asked.direction}
     return Listing(
+        name=DELIVERIES,
         caption="Recent deliveries",
         caption_hidden=True,
-        columns=(Column("What"), Column("To"), Column("When"), Column("State")),
+        columns=(
+            Column("What", "what"),
+            Column("To"),
+            Column("When", "when"),
+            Column("State", "state"),
+        ),
         rows=tuple(
             (
                 Cell(one.kind_title, href=href(one.id), hidden=f"to {one.receiver}, {one.id}"),
                 Cell(one.receiver),
-                Cell(f"{london(one.announced_at):%-d %B %Y, %H:%M}"),
+                Cell(show_moment(one.announced_at)),
                 Cell(STATES[one.status].text, colour=STATES[one.status].colour),
             )
             for one in found.items
         ),
         path=path,
+        query=query,
+        sort=asked.sort,
+        direction=asked.direction,
         page=found.page,
         page_size=found.page_size,
         total=found.total,
-        empty="Nothing was sent yet.",
+        download=f"{path}?{urlencode({**query, **order, 'download': DELIVERIES})}"
+        if found.items
+        else None,
+        empty="Nothing that was sent is in this state. Choose another."
+        if state
+        else "Nothing was sent yet.",
     )
 
 
@@ -197,26 +235,30 @@ def delivery_page(account: OpenAccount, found: DeliveryDetail, *, path: str) -> 
         title=one.kind_title,
         state=STATES[one.status],
         facts=_facts(one, found.facts),
-        attempts=Listing(
-            caption="Attempts",
-            caption_hidden=True,
-            columns=(Column("Attempt"), Column("When"), Column("Outcome"), Column("Answer")),
-            rows=tuple(
-                (
-                    Cell(str(each.number)),
-                    Cell(f"{london(each.started_at):%-d %B %Y, %H:%M:%S}"),
-                    Cell(_OUTCOMES.get(each.outcome, each.outcome or "")),
-                    Cell(
-                        " ".join(
-                            part for part in (str(each.status or ""), each.excerpt or "") if part
-                        )
-                    ),
-                )
-                for each in found.attempts
-            ),
-            path=path,
-            total=len(found.attempts),
-            empty="It was not tried yet.",
+        attempts=listed(
+            Listing(
+                name="attempts",
+                caption="Attempts",
+                caption_hidden=True,
+                columns=(Column("Attempt"), Column("When"), Column("Outcome"), Column("Answer")),
+                rows=tuple(
+                    (
+                        count_cell(each.number),
+                        Cell(show_moment(each.started_at, seconds=True), value=each.started_at),
+                        Cell(_OUTCOMES.get(each.outcome, each.outcome or "")),
+                        Cell(
+                            " ".join(
+                                part
+                                for part in (str(each.status or ""), each.excerpt or "")
+                                if part
+                            )
+                        ),
+                    )
+                    for each in found.attempts
+                ),
+                path=path,
+                empty="It was not tried yet.",
+            )
         ),
         delivery_id=one.id,
         may_send_again=account.may_change and one.status not in {"waiting", "cancelled"},
@@ -232,7 +274,7 @@ def _facts(one: Delivery, facts: dict[str, Any]) -> tuple[tuple[str, str], ...]:
     ]
     for label, moment in (("Next attempt", one.due_at), ("Delivered", one.delivered_at)):
         if moment is not None:
-            shown.append((label, f"{london(moment):%-d %B %Y, %H:%M}"))
+            shown.append((label, show_moment(moment)))
     if one.last_error:
         shown.append(("Last fault", one.last_error))
     shown += [(name.replace("_", " ").capitalize(), str(value)) for name, value in facts.items()]
@@ -244,7 +286,7 @@ def _titles(kinds: Sequence[str]) -> str:
 
 
 def _change_column(href: Callable[[str], str] | None) -> tuple[Column, ...]:
-    return () if href is None else (Column("Action"),)
+    return () if href is None else (Column("Action", acts=True),)
 
 
 def _change_cell(href: Callable[[str], str] | None, key: str, hidden: str) -> tuple[Cell, ...]:

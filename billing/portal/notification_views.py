@@ -1,38 +1,49 @@
 """Notifications: who is told what by email and webhook, and what was sent."""
 
+from collections.abc import Callable
+from typing import TypeVar
+
 from flask import Response, current_app, flash, render_template, request, url_for
 from marshmallow import Schema, fields
+from sqlalchemy.orm import Session
 
 from billing.access.guards import RoleNeeded, current_principal, permitted
 from billing.access.model import Permission
 from billing.forms import Form, read_form
-from billing.listing import read_asked
+from billing.listing import Asked, Listing, read_asked
 from billing.notifications import endpoints, operations, queries
 from billing.notifications.model import KindUnknown, Owner
 from billing.notifications.sealing import Vault
-from billing.portal.account import OpenAccount, changing, opened
+from billing.portal.account import changing, opened
 from billing.portal.blueprint import blueprint
 from billing.portal.notification_pages import (
+    DELIVERIES,
+    DELIVERIES_HEADER,
+    STATES,
     NotificationsPage,
     ReceiverPage,
     SecretPage,
     always_mailed,
     choices,
     deliveries_listing,
+    delivery_cells,
     delivery_page,
     emails_listing,
     host_of,
     webhooks_listing,
 )
+from billing.sheets import listed, send_file
 from billing.web import go
 from metering.kit.errors import Invalid, Refusal
 from metering.kit.guards import guarded
 from metering.kit.web import edge
 
+T = TypeVar("T")
 Answer = Response | str | tuple[str, int]
 
 CHANGE = permitted(Permission.CHANGE_ACCOUNT)
 _PAGE_SIZE = 25
+_FILE_ROWS_MOST = 100_000
 _NOTHING_CHOSEN = "Choose at least one thing to be told of."
 _ADDRESS = ("address", "Email address", "A shared mailbox outlasts the people who read it")
 _URL = ("url", "Address", "Begins with https://")
@@ -58,33 +69,62 @@ class UrlForm(Schema):
 def notifications(code: str) -> str:
     """Show who is told what, and what was sent lately."""
     path = url_for("portal.notifications", code=code)
-    asked = read_asked(request.args, keys=(), sort="")
+    asked = read_asked(request.args, keys=queries.SORT_KEYS, sort="when", direction="descending")
+    state = request.args.get("state", "")
+    state = state if state in STATES else ""
     with opened(code) as (session, account):
         owner = Owner(account_id=account.id)
         page = NotificationsPage(
             account=account,
-            emails=emails_listing(
-                queries.subscriptions(session, owner=owner),
-                path=path,
-                href=(lambda key: url_for("portal.subscription", code=code, subscription_id=key))
-                if account.may_change
-                else None,
+            emails=listed(
+                emails_listing(
+                    queries.subscriptions(session, owner=owner),
+                    path=path,
+                    href=(
+                        lambda key: url_for("portal.subscription", code=code, subscription_id=key)
+                    )
+                    if account.may_change
+                    else None,
+                )
             ),
-            webhooks=webhooks_listing(
-                queries.endpoints(session, owner=owner),
-                path=path,
-                href=(lambda key: url_for("portal.webhook", code=code, endpoint_id=key))
-                if account.may_change
-                else None,
+            webhooks=listed(
+                webhooks_listing(
+                    queries.endpoints(session, owner=owner),
+                    path=path,
+                    href=(lambda key: url_for("portal.webhook", code=code, endpoint_id=key))
+                    if account.may_change
+                    else None,
+                )
             ),
-            deliveries=deliveries_listing(
-                queries.deliveries(session, owner=owner, page=asked.page, page_size=_PAGE_SIZE),
-                path=path,
-                href=lambda key: url_for("portal.delivery", code=code, delivery_id=key),
-            ),
+            deliveries=_deliveries(session, owner=owner, code=code, asked=asked, state=state),
+            form=Form({"state": state}),
+            states=(("", "All"), *((value, tag.text) for value, tag in STATES.items())),
             always=always_mailed(),
         )
     return render_template("portal/notifications.html", page=page)
+
+
+def _deliveries(session: Session, *, owner: Owner, code: str, asked: Asked, state: str) -> Listing:
+    """Return one page of what was sent, or all of it as a file."""
+    wants_file = request.args.get("download") == DELIVERIES
+    found = queries.deliveries(
+        session,
+        owner=owner,
+        status=state or None,
+        sort=asked.sort,
+        descending=asked.direction == "descending",
+        page=1 if wants_file else asked.page,
+        page_size=_FILE_ROWS_MOST if wants_file else _PAGE_SIZE,
+    )
+    if wants_file:
+        send_file(DELIVERIES, DELIVERIES_HEADER, map(delivery_cells, found.items))
+    return deliveries_listing(
+        found,
+        path=url_for("portal.notifications", code=code),
+        href=lambda key: url_for("portal.delivery", code=code, delivery_id=key),
+        asked=asked,
+        state=state,
+    )
 
 
 @blueprint.route("/<code>/notifications/emails/new", methods=["GET", "POST"])
@@ -98,15 +138,8 @@ def new_subscription(code: str) -> Answer:
             form = form.with_error(_NOTHING_CHOSEN, name="kinds")
         elif sent is not None:
             try:
-                with changing(code) as (session, account):
-                    operations.subscribe(
-                        session,
-                        owner=Owner(account_id=account.id),
-                        address=sent["address"],
-                        kinds=_offered("email", kinds),
-                        principal=current_principal().id,
-                        now=edge().clock(),
-                    )
+                address, offered = sent["address"], _offered("email", kinds)
+                _do(code, operations.subscribe, address=address, kinds=offered)
                 return _done(code, f"{sent['address']} will be told.")
             except (Invalid, operations.AlreadySubscribed) as refusal:
                 form = form.with_error(refusal.detail, name=_faulty(refusal, "address"))
@@ -126,15 +159,12 @@ def subscription(code: str, subscription_id: str) -> Answer:
         if not kinds:
             form = form.with_error(_NOTHING_CHOSEN, name="kinds")
         else:
-            with changing(code) as (session, account):
-                operations.change_subscription(
-                    session,
-                    owner=Owner(account_id=account.id),
-                    subscription_id=subscription_id,
-                    kinds=_offered("email", kinds),
-                    principal=current_principal().id,
-                    now=edge().clock(),
-                )
+            _do(
+                code,
+                operations.change_subscription,
+                subscription_id=subscription_id,
+                kinds=_offered("email", kinds),
+            )
             return _done(code, "The choice is saved.")
     with opened(code) as (session, account):
         own = queries.subscriptions(session, owner=Owner(account_id=account.id))
@@ -151,14 +181,7 @@ def subscription(code: str, subscription_id: str) -> Answer:
 @guarded(CHANGE)
 def end_subscription(code: str, subscription_id: str) -> Response:
     """Tell an email address no more."""
-    with changing(code) as (session, account):
-        operations.end_subscription(
-            session,
-            owner=Owner(account_id=account.id),
-            subscription_id=subscription_id,
-            principal=current_principal().id,
-            now=edge().clock(),
-        )
+    _do(code, operations.end_subscription, subscription_id=subscription_id)
     return _done(code, "The address is told no more.")
 
 
@@ -173,18 +196,15 @@ def new_webhook(code: str) -> Answer:
             form = form.with_error(_NOTHING_CHOSEN, name="kinds")
         elif sent is not None:
             try:
-                with changing(code) as (session, account):
-                    made = endpoints.add_endpoint(
-                        session,
-                        owner=Owner(account_id=account.id),
-                        url=sent["url"],
-                        kinds=_offered("webhook", kinds),
-                        vault=_vault(),
-                        allow_private=_allow_private(),
-                        principal=current_principal().id,
-                        now=edge().clock(),
-                    )
-                return _secret(account, sent["url"], made.secret, rotated=False)
+                made = _do(
+                    code,
+                    endpoints.add_endpoint,
+                    url=sent["url"],
+                    kinds=_offered("webhook", kinds),
+                    vault=_vault(),
+                    allow_private=_allow_private(),
+                )
+                return _secret(code, sent["url"], made.secret, rotated=False)
             except Invalid as refusal:
                 form = form.with_error(refusal.detail, name=_faulty(refusal, "url"))
     with opened(code) as (_, account):
@@ -206,17 +226,14 @@ def webhook(code: str, endpoint_id: str) -> Answer:
             form = form.with_error(_NOTHING_CHOSEN, name="kinds")
         elif sent is not None:
             try:
-                with changing(code) as (session, account):
-                    endpoints.change_endpoint(
-                        session,
-                        owner=Owner(account_id=account.id),
-                        endpoint_id=endpoint_id,
-                        url=sent["url"],
-                        kinds=_offered("webhook", kinds),
-                        allow_private=_allow_private(),
-                        principal=current_principal().id,
-                        now=edge().clock(),
-                    )
+                _do(
+                    code,
+                    endpoints.change_endpoint,
+                    endpoint_id=endpoint_id,
+                    url=sent["url"],
+                    kinds=_offered("webhook", kinds),
+                    allow_private=_allow_private(),
+                )
                 return _done(code, "The webhook is changed.")
             except Invalid as refusal:
                 form = form.with_error(refusal.detail, name=_faulty(refusal, "url"))
@@ -246,31 +263,15 @@ def webhook(code: str, endpoint_id: str) -> Answer:
 @guarded(CHANGE)
 def rotate_webhook(code: str, endpoint_id: str) -> str:
     """Give a webhook a new secret and show it this once."""
-    with changing(code) as (session, account):
-        made = endpoints.rotate_secret(
-            session,
-            owner=Owner(account_id=account.id),
-            endpoint_id=endpoint_id,
-            vault=_vault(),
-            principal=current_principal().id,
-            now=edge().clock(),
-        )
-        url = made.row.url
-    return _secret(account, url, made.secret, rotated=True)
+    made = _do(code, endpoints.rotate_secret, endpoint_id=endpoint_id, vault=_vault())
+    return _secret(code, made.row.url, made.secret, rotated=True)
 
 
 @blueprint.post("/<code>/notifications/webhooks/<endpoint_id>/resume")
 @guarded(CHANGE)
 def resume_webhook(code: str, endpoint_id: str) -> Response:
     """Send to a paused webhook again, first what waited."""
-    with changing(code) as (session, account):
-        endpoints.resume_endpoint(
-            session,
-            owner=Owner(account_id=account.id),
-            endpoint_id=endpoint_id,
-            principal=current_principal().id,
-            now=edge().clock(),
-        )
+    _do(code, endpoints.resume_endpoint, endpoint_id=endpoint_id)
     return _done(code, "The webhook is resumed. What waited is sent first.")
 
 
@@ -278,14 +279,7 @@ def resume_webhook(code: str, endpoint_id: str) -> Response:
 @guarded(CHANGE)
 def replay_webhook(code: str, endpoint_id: str) -> Response:
     """Send everything again that was given up on the way to a webhook."""
-    with changing(code) as (session, account):
-        count = endpoints.replay_dead(
-            session,
-            owner=Owner(account_id=account.id),
-            endpoint_id=endpoint_id,
-            principal=current_principal().id,
-            now=edge().clock(),
-        )
+    count = _do(code, endpoints.replay_dead, endpoint_id=endpoint_id)
     return _done(code, f"Deliveries sent again: {count:,}.")
 
 
@@ -293,14 +287,7 @@ def replay_webhook(code: str, endpoint_id: str) -> Response:
 @guarded(CHANGE)
 def end_webhook(code: str, endpoint_id: str) -> Response:
     """End a webhook for good."""
-    with changing(code) as (session, account):
-        endpoints.end_endpoint(
-            session,
-            owner=Owner(account_id=account.id),
-            endpoint_id=endpoint_id,
-            principal=current_principal().id,
-            now=edge().clock(),
-        )
+    _do(code, endpoints.end_endpoint, endpoint_id=endpoint_id)
     return _done(code, "The webhook is ended and its secret forgotten.")
 
 
@@ -319,15 +306,20 @@ def delivery(code: str, delivery_id: str) -> str:
 @guarded(CHANGE)
 def replay_delivery(code: str, delivery_id: str) -> Response:
     """Send a delivery again, under its old id."""
+    _do(code, operations.replay, delivery_id=delivery_id)
+    return _done(code, "It will be sent again.")
+
+
+def _do(code: str, act: Callable[..., T], **what: object) -> T:
+    """Do something as whoever is signed in, to what an account is told, in one transaction."""
     with changing(code) as (session, account):
-        operations.replay(
+        return act(
             session,
-            delivery_id=delivery_id,
             owner=Owner(account_id=account.id),
             principal=current_principal().id,
             now=edge().clock(),
+            **what,
         )
-    return _done(code, "It will be sent again.")
 
 
 def _offered(channel: str, kinds: list[str]) -> list[str]:
@@ -362,6 +354,7 @@ def _show(page: ReceiverPage) -> Answer:
     return (shown, 422) if page.form.errors else shown
 
 
-def _secret(account: OpenAccount, url: str, secret: str, *, rotated: bool) -> str:
-    page = SecretPage(account, host_of(url), secret, rotated)
+def _secret(code: str, url: str, secret: str, *, rotated: bool) -> str:
+    with opened(code) as (_, account):
+        page = SecretPage(account, host_of(url), secret, rotated)
     return render_template("portal/webhook_secret.html", page=page)

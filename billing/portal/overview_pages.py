@@ -14,7 +14,7 @@ from billing.money import NOUGHT, show_pounds, sum_pounds
 from billing.portal.account import OpenAccount
 from billing.portal.budget_pages import budgets_listing
 from billing.portal.changes import Part, changes
-from billing.portal.invoice_list_pages import standing_tag
+from billing.portal.invoice_list_pages import standing_of
 from billing.portal.invoice_queries import InvoiceSummary
 from billing.portal.overview_queries import ParkedSum
 from billing.portal.owing import Owing
@@ -25,9 +25,9 @@ from metering.periods import (
     Month,
     financial_year_label,
     financial_year_start,
-    london,
     london_day,
     show_date,
+    show_time,
 )
 
 MONTHS = 13
@@ -115,10 +115,9 @@ def overview_page(
 def _when(rated_at: datetime | None, today: date) -> str:
     if rated_at is None:
         return ""
-    there = london(rated_at)
-    clock = f"{there.hour % 12 or 12}:{there.minute:02d}{'am' if there.hour < 12 else 'pm'}"
-    day = "today" if there.date() == today else f"on {show_date(there.date())}"
-    return f"Worked out {day} at {clock} from the usage that had arrived."
+    on = london_day(rated_at)
+    day = "today" if on == today else f"on {show_date(on)}"
+    return f"Worked out {day} at {show_time(rated_at)} from the usage that had arrived."
 
 
 def _attention(
@@ -182,7 +181,9 @@ def _figures(
             Figure(
                 f"Expected for {month.name}",
                 show_pounds(forecast.expected),
-                f"Between {show_pounds(forecast.low)} and {show_pounds(forecast.high)}",
+                "From what is agreed by the month"
+                if forecast.low == forecast.high
+                else f"Between {show_pounds(forecast.low)} and {show_pounds(forecast.high)}",
             ),
         )
     if saved:
@@ -255,7 +256,7 @@ def _services(month: Month, parts: Mapping[Month, Sequence[Part]], root: str) ->
 def _invoices(latest: Sequence[InvoiceSummary], root: str, today: date) -> Listing:
     rows = []
     for item in latest:
-        tag = standing_tag(kind=item.kind, status=item.status, due_on=item.due_on, today=today)
+        tag = standing_of(item, today=today)
         rows.append(
             (
                 Cell(item.number, href=f"{root}invoices/{quote(item.id)}"),

@@ -70,11 +70,6 @@ class Owing:
             for bucket in BUCKETS
         }
 
-    def left_of(self, invoice_id: str) -> Decimal | None:
-        """Return what an invoice leaves open, None where that is nothing."""
-        found = (debt.outstanding for debt in self.debts if debt.invoice_id == invoice_id)
-        return next(found, None)
-
 
 def owing(session: Session, *, account_id: str, today: date) -> Owing:
     """Return what the account owes at the end of a London date."""

@@ -14,11 +14,11 @@ from billing.invoices.model import Invoice
 from billing.invoices.parties import BankAccount, Party
 from billing.invoices.tables import InvoiceRow
 from billing.ledger.tables import ReceivableRow
-from billing.listing import Cell, Column, Listing
+from billing.listing import Cell, Column, Listing, day_cell, money_cell
 from billing.money import show_pounds, sum_pounds
 from billing.payments.funds import left_of
 from billing.payments.tables import AllocationRow, PaymentRow, StripeInvoiceRow
-from metering.periods import show_date
+from billing.sheets import listed
 
 
 def pay_pages(session: Session, *, account_id: str) -> dict[str, str]:
@@ -162,27 +162,30 @@ def payments_listing(payments: Sequence[PaymentSeen], *, path: str, year: str) -
             parts.append(f"not used yet: {show_pounds(one.left)}")
         return "; ".join(parts)
 
-    return Listing(
-        caption=f"Payments that have reached us in {year}",
-        columns=(
-            Column("Received"),
-            Column("By"),
-            Column("Your reference"),
-            Column("Amount", numeric=True),
-            Column("Pays"),
-        ),
-        rows=tuple(
-            (
-                Cell(show_date(one.received_on), nowrap=True),
-                Cell(one.by),
-                Cell(one.reference),
-                Cell(show_pounds(one.amount), nowrap=True),
-                Cell(pays(one)),
-            )
-            for one in payments
-        ),
-        path=path,
-        page_size=max(1, len(payments)),
-        empty=f"No payment of {year} has reached us. Money that you sent in the last few days may "
-        "still be on its way.",
+    return listed(
+        Listing(
+            name="payments",
+            beside=True,
+            caption=f"Payments that have reached us in {year}",
+            columns=(
+                Column("Received"),
+                Column("By"),
+                Column("Your reference"),
+                Column("Amount", numeric=True),
+                Column("Pays"),
+            ),
+            rows=tuple(
+                (
+                    day_cell(one.received_on),
+                    Cell(one.by),
+                    Cell(one.reference),
+                    money_cell(one.amount),
+                    Cell(pays(one)),
+                )
+                for one in payments
+            ),
+            path=path,
+            empty=f"No payment of {year} has reached us. Money that you sent in the last few "
+            "days may still be on its way.",
+        )
     )

@@ -3,15 +3,16 @@
 from dataclasses import dataclass
 from decimal import Decimal
 
-from flask import render_template, url_for
+from flask import render_template, request, url_for
 
-from billing.listing import Cell, Column, Listing
-from billing.money import show_pounds, sum_pounds
+from billing.listing import Cell, Column, Listing, day_cell, money_cell
+from billing.money import sum_pounds
 from billing.payments.prepaid import PrepaidDraw, PrepaidStanding, history, standings
 from billing.portal.account import OpenAccount, opened
 from billing.portal.blueprint import blueprint
+from billing.sheets import listed
 from metering.kit.web import edge
-from metering.periods import london_day, show_date
+from metering.periods import london_day
 
 
 @dataclass(frozen=True)
@@ -34,14 +35,17 @@ def prepaid(code: str) -> str:
     page = PrepaidPage(
         account=account,
         left=sum_pounds([item.left for item in credits if item.is_drawn_on(today)]),
-        credits=_credits(credits),
-        draws=_draws(drawn, code=code),
+        credits=listed(_credits(credits)),
+        draws=listed(_draws(drawn, code=code)),
     )
     return render_template("portal/prepaid.html", page=page)
 
 
 def _credits(found: list[PrepaidStanding]) -> Listing:
     return Listing(
+        name="prepaid-credits",
+        beside=True,
+        path=request.path,
         caption="What you paid in advance",
         columns=(
             Column("Received"),
@@ -55,24 +59,26 @@ def _credits(found: list[PrepaidStanding]) -> Listing:
         ),
         rows=tuple(
             (
-                Cell(show_date(item.received_on), nowrap=True),
+                day_cell(item.received_on),
                 Cell(item.reference),
-                Cell(show_date(item.granted_on), nowrap=True),
-                Cell("Open end" if item.ends_on is None else show_date(item.ends_on), nowrap=True),
-                Cell(show_pounds(item.amount)),
-                Cell(show_pounds(item.drawn)),
-                Cell(show_pounds(item.refunded)),
-                Cell("Taken back" if item.taken_back else show_pounds(item.left)),
+                day_cell(item.granted_on),
+                day_cell(item.ends_on, none="Open end"),
+                money_cell(item.amount),
+                money_cell(item.drawn),
+                money_cell(item.refunded),
+                money_cell(None if item.taken_back else item.left, none="Taken back"),
             )
             for item in found
         ),
-        page_size=max(1, len(found)),
         empty="You have paid nothing in advance. To do so, ask the central team.",
     )
 
 
 def _draws(found: list[PrepaidDraw], *, code: str) -> Listing:
     return Listing(
+        name="prepaid-draws",
+        beside=True,
+        path=request.path,
         caption="Invoices that it paid",
         columns=(
             Column("Date"),
@@ -82,17 +88,16 @@ def _draws(found: list[PrepaidDraw], *, code: str) -> Listing:
         ),
         rows=tuple(
             (
-                Cell(show_date(london_day(item.made_at)), nowrap=True),
+                day_cell(item.made_at),
                 Cell(
                     item.number,
                     href=url_for("portal.invoice", code=code, invoice_id=item.invoice_id),
                     nowrap=True,
                 ),
-                Cell(show_pounds(item.amount)),
-                Cell(show_date(item.granted_on), nowrap=True),
+                money_cell(item.amount),
+                day_cell(item.granted_on),
             )
             for item in found
         ),
-        page_size=max(1, len(found)),
         empty="Nothing of it is drawn yet.",
     )

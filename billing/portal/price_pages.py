@@ -18,6 +18,7 @@ from billing.portal.price_words import price_notes, price_words
 from billing.portal.words import show_dimensions, show_number, show_treatment
 from billing.tariffs.model import parse_prices
 from billing.tariffs.terms import Price, Tariff
+from metering.meters.model import plural_of
 from metering.periods import Month, show_date
 
 
@@ -154,7 +155,7 @@ def _what(price: Price, units: Mapping[str, tuple[str, str]]) -> str:
     unit = (
         price.convert.unit if price.convert else price.unit or units.get(price.meter, ("", ""))[1]
     )
-    return unit[:1].upper() + unit[1:]
+    return f"Counted in {plural_of(unit)}" if unit else ""
 
 
 def calculator_page(

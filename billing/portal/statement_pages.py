@@ -9,7 +9,7 @@ from flask import url_for
 
 from billing.forms import Form
 from billing.invoices.parties import BankAccount
-from billing.listing import Asked, Cell, Column, Listing
+from billing.listing import Cell, Column, Listing, day_cell, money_cell
 from billing.money import show_pounds
 from billing.payments.debt import OpenDebt
 from billing.payments.statements import AccountStatement
@@ -19,9 +19,9 @@ from billing.portal.owing import Owing, TakenOver
 from billing.portal.parts import Figure
 from billing.portal.paying import PaymentSeen, bank_rows, payments_listing
 from billing.portal.words import plural
+from billing.sheets import listed
 from metering.periods import financial_year_label, show_date
 
-PAGE_SIZE = 50
 _YEARS = 7
 _AGES = {
     "not due": "Not due yet",
@@ -57,7 +57,6 @@ class StatementPage:
     taken_over: Listing | None
     payments: Listing
     pay_to: tuple[tuple[str, str], ...]
-    csv_href: str
 
 
 def statement_page(
@@ -69,16 +68,11 @@ def statement_page(
     this_year: int,
     statement: AccountStatement,
     owing: Owing,
-    asked: Asked,
     payments: Sequence[PaymentSeen],
     pay_pages: Mapping[str, str],
     pay_to: BankAccount | None,
 ) -> StatementPage:
     """Return the statement of a financial year with today's debt by age."""
-    movements = list(statement.movements)
-    if asked.direction == "descending":
-        movements.reverse()
-    first = (asked.page - 1) * PAGE_SIZE
     return StatementPage(
         account=account,
         year=financial_year_label(year),
@@ -93,34 +87,33 @@ def statement_page(
         closing=f"Balance now: {_balance(statement.closing)}."
         if year == this_year
         else f"Balance at the end of the year: {_balance(statement.closing)}.",
-        movements=Listing(
-            caption=f"What changed the balance in {financial_year_label(year)}",
-            columns=(
-                Column("Date", "on"),
-                Column("What"),
-                Column("Charged", numeric=True),
-                Column("Paid or credited", numeric=True),
-                Column("Balance", numeric=True),
+        movements=listed(
+            Listing(
+                name="movements",
+                caption=f"What changed the balance in {financial_year_label(year)}",
+                columns=(
+                    Column("Date", "on"),
+                    Column("What"),
+                    Column("Charged", numeric=True),
+                    Column("Paid or credited", numeric=True),
+                    Column("Balance", numeric=True),
+                ),
+                rows=tuple(
+                    (
+                        day_cell(each.movement.on),
+                        Cell(each.movement.description),
+                        money_cell(each.movement.amount if each.movement.amount > 0 else None),
+                        money_cell(-each.movement.amount if each.movement.amount < 0 else None),
+                        money_cell(each.balance),
+                    )
+                    for each in statement.movements
+                ),
+                path=path,
+                query={"year": str(year)},
+                empty=f"Nothing was invoiced or paid in {financial_year_label(year)}. "
+                "Choose another financial year.",
             ),
-            rows=tuple(
-                (
-                    Cell(show_date(each.movement.on)),
-                    Cell(each.movement.description),
-                    Cell(show_pounds(each.movement.amount) if each.movement.amount > 0 else ""),
-                    Cell(show_pounds(-each.movement.amount) if each.movement.amount < 0 else ""),
-                    Cell(show_pounds(each.balance)),
-                )
-                for each in movements[first : first + PAGE_SIZE]
-            ),
-            path=path,
-            query={"year": str(year)},
-            sort="on",
-            direction=asked.direction,
-            page=asked.page,
-            page_size=PAGE_SIZE,
-            total=len(movements),
-            empty=f"Nothing was invoiced or paid in {financial_year_label(year)}. "
-            "Choose another financial year.",
+            download=f"{path}.csv?year={year}",
         ),
         ages=Listing(
             caption="What is open today, by age",
@@ -131,68 +124,81 @@ def statement_page(
             ),
             path=path,
         ),
-        debts=Listing(
-            caption="Open invoices",
-            columns=(
-                Column("Number"),
-                Column("Due"),
-                Column("Overdue"),
-                Column("Total with VAT", numeric=True),
-                Column("Open", numeric=True),
-                Column("You dispute", numeric=True),
-                *((Column("Pay"),) if pay_pages else ()),
-            ),
-            rows=tuple(
-                (
-                    Cell(debt.number, href=f"{invoices_path}/{quote(debt.invoice_id)}"),
-                    Cell(show_date(debt.due_on)),
-                    Cell(plural(debt.days_overdue, "day") if debt.days_overdue else "No"),
-                    Cell(show_pounds(debt.total)),
-                    Cell(show_pounds(debt.outstanding)),
-                    Cell(show_pounds(debt.disputed) if debt.disputed else ""),
-                    *((_pay_cell(debt, pay_pages),) if pay_pages else ()),
-                )
-                for debt in owing.debts
-            ),
-            path=path,
-            empty="Nothing is open: everything that was invoiced is paid.",
+        debts=listed(
+            Listing(
+                name="open-invoices",
+                beside=True,
+                caption="Open invoices",
+                columns=(
+                    Column("Number"),
+                    Column("Due"),
+                    Column("Overdue"),
+                    Column("Total with VAT", numeric=True),
+                    Column("Open", numeric=True),
+                    Column("You dispute", numeric=True),
+                    *((Column("Pay", acts=True),) if pay_pages else ()),
+                ),
+                rows=tuple(
+                    (
+                        Cell(debt.number, href=f"{invoices_path}/{quote(debt.invoice_id)}"),
+                        day_cell(debt.due_on),
+                        _overdue_cell(debt),
+                        money_cell(debt.total),
+                        money_cell(debt.outstanding),
+                        money_cell(debt.disputed or None),
+                        *((_pay_cell(debt, pay_pages),) if pay_pages else ()),
+                    )
+                    for debt in owing.debts
+                ),
+                path=path,
+                empty="Nothing is open: everything that was invoiced is paid.",
+            )
         ),
         taken_over=_taken_over(owing.taken_over, path=path) if owing.taken_over else None,
         payments=payments_listing(payments, path=path, year=financial_year_label(year)),
         pay_to=bank_rows(pay_to, reference="The number of each invoice that you pay"),
-        csv_href=f"{path}.csv?year={year}",
     )
 
 
 def _taken_over(found: Sequence[TakenOver], *, path: str) -> Listing:
-    return Listing(
-        caption="Open invoices of organisations that became part of yours",
-        columns=(
-            Column("Number"),
-            Column("Issued to"),
-            Column("Due"),
-            Column("Overdue"),
-            Column("Open", numeric=True),
-            Column("You dispute", numeric=True),
-        ),
-        rows=tuple(
-            (
-                Cell(
-                    each.debt.number,
-                    href=url_for("portal.invoice", code=each.code, invoice_id=each.debt.invoice_id),
-                    nowrap=True,
-                ),
-                Cell(f"{each.name} ({each.code})"),
-                Cell(show_date(each.debt.due_on), nowrap=True),
-                Cell(plural(each.debt.days_overdue, "day") if each.debt.days_overdue else "No"),
-                Cell(show_pounds(each.debt.outstanding), nowrap=True),
-                Cell(show_pounds(each.debt.disputed) if each.debt.disputed else ""),
-            )
-            for each in found
-        ),
-        path=path,
-        page_size=max(1, len(found)),
+    return listed(
+        Listing(
+            name="taken-over",
+            beside=True,
+            caption="Open invoices of organisations that became part of yours",
+            columns=(
+                Column("Number"),
+                Column("Issued to"),
+                Column("Due"),
+                Column("Overdue"),
+                Column("Open", numeric=True),
+                Column("You dispute", numeric=True),
+            ),
+            rows=tuple(
+                (
+                    Cell(
+                        each.debt.number,
+                        href=url_for(
+                            "portal.invoice", code=each.code, invoice_id=each.debt.invoice_id
+                        ),
+                        nowrap=True,
+                    ),
+                    Cell(f"{each.name} ({each.code})"),
+                    day_cell(each.debt.due_on),
+                    _overdue_cell(each.debt),
+                    money_cell(each.debt.outstanding),
+                    money_cell(each.debt.disputed or None),
+                )
+                for each in found
+            ),
+            path=path,
+        )
     )
+
+
+def _overdue_cell(debt: OpenDebt) -> Cell:
+    late = max(0, debt.days_overdue)
+    return Cell(plural(late, "day") if late else "No", value=late)
 
 
 def _pay_cell(debt: OpenDebt, pay_pages: Mapping[str, str]) -> Cell:

@@ -8,7 +8,6 @@ from sqlalchemy.orm import Session
 
 from billing.disputes.queries import disputed_amounts
 from billing.documents.sheet import write_sheet
-from billing.listing import read_asked
 from billing.payments.statements import AccountStatement, statement_of_account
 from billing.portal.account import OpenAccount, opened
 from billing.portal.answers import attachment
@@ -52,7 +51,6 @@ def statement(code: str) -> str:
             this_year=Month.of_day(today).financial_year,
             statement=_statement(session, account, year, today),
             owing=owing(session, account_id=account.id, today=today),
-            asked=read_asked(request.args, keys=("on",), sort="on"),
             payments=payments_seen(
                 session,
                 account_id=account.id,

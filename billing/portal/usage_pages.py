@@ -9,16 +9,17 @@ from urllib.parse import urlencode
 
 from billing.chart import Chart, Series
 from billing.forms import Form
-from billing.listing import Asked, Cell, Column, Listing
+from billing.listing import Cell, Column, Listing, count_cell, money_cell
 from billing.money import show_pounds, sum_pounds
 from billing.portal.account import OpenAccount
 from billing.portal.parts import Figure, Link
 from billing.portal.usage_asked import UsageAsked
 from billing.portal.usage_queries import HourUse, MonthUse, Use, UsedMeter
-from billing.portal.words import show_dimensions, show_number
+from billing.portal.words import counted, show_dimensions, show_number
+from billing.sheets import listed
+from metering.meters.model import plural_of
 from metering.periods import Month, day_period, london, show_date
 
-PAGE_SIZE = 50
 SERIES = 4
 _ADDED = frozenset({"sum", "count"})
 _SHORT_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -50,7 +51,6 @@ class UsagePage:
     current_view: str
     chart: Chart | None
     listing: Listing
-    csv_href: str
     crumbs: tuple[tuple[str, str], ...]
 
 
@@ -133,29 +133,22 @@ def _page(
         current_view={"month": "By month", "day": "By day", "hour": ""}[asked.view],
         chart=chart,
         listing=listing,
-        csv_href=asked.href(f"{frame.path}.csv"),
         crumbs=crumbs,
     )
 
 
-def everything_page(frame: Frame, *, found: Sequence[MonthUse], listed: Asked) -> UsagePage:
+def everything_page(frame: Frame, *, found: Sequence[MonthUse]) -> UsagePage:
     """Return what was used of every meter in a month."""
     by_id = {each.meter.id: each for each in frame.meters}
     shown = [(by_id[use.meter_id], use) for use in found if use.meter_id in by_id]
-    keys = {
-        "service": lambda row: (row[0].service, row[0].meter.name),
-        "meter": lambda row: (row[0].meter.name,),
-        "events": lambda row: (row[1].events,),
-        "amount": lambda row: (row[1].amount or Decimal(0),),
-    }
-    shown.sort(key=keys[listed.sort], reverse=listed.direction == "descending")
+    shown.sort(key=lambda row: (row[0].service, row[0].meter.name))
     rows = tuple(
         (
             Cell(used.meter.name, href=frame.asked.href(frame.path, meter=used.meter.code)),
             Cell(used.service),
-            Cell(f"{show_number(use.quantity)} {used.meter.unit}"),
-            Cell(f"{use.events:,}"),
-            Cell("–" if use.amount is None else show_pounds(use.amount)),
+            Cell(counted(use.quantity, used.meter.unit), value=use.quantity),
+            count_cell(use.events),
+            money_cell(use.amount, none="–"),
         )
         for used, use in shown
     )
@@ -171,47 +164,46 @@ def everything_page(frame: Frame, *, found: Sequence[MonthUse], listed: Asked) -
         caption=frame.asked.month.name,
         figures=figures if shown else (),
         chart=None,
-        listing=Listing(
-            caption=f"Usage in {frame.asked.month.name}",
-            caption_hidden=True,
-            columns=(
-                Column("What was counted", "meter"),
-                Column("Service", "service"),
-                Column("Quantity", numeric=True),
-                Column("Events", "events", numeric=True),
-                Column("Charges", "amount", numeric=True),
+        listing=_listed(
+            frame,
+            Listing(
+                name="usage",
+                caption=f"Usage in {frame.asked.month.name}",
+                caption_hidden=True,
+                columns=(
+                    Column("What was counted", "meter"),
+                    Column("Service", "service"),
+                    Column("Quantity", numeric=True),
+                    Column("Events", "events", numeric=True),
+                    Column("Charges", "amount", numeric=True),
+                ),
+                rows=rows,
+                path=frame.path,
+                query=dict(frame.asked.query()),
+                sort="service",
+                empty=f"Nothing was used in {frame.asked.month.name}. Choose another month."
+                if frame.meters
+                else "Nothing has been used yet. Usage appears here within minutes of a service "
+                "reporting it.",
             ),
-            rows=rows,
-            path=frame.path,
-            query=dict(frame.asked.query()),
-            sort=listed.sort,
-            direction=listed.direction,
-            empty=f"Nothing was used in {frame.asked.month.name}. Choose another month."
-            if frame.meters
-            else "Nothing has been used yet. Usage appears here within minutes of a service "
-            "reporting it.",
         ),
     )
 
 
-def meter_page(frame: Frame, *, used: UsedMeter, found: Sequence[Use], listed: Asked) -> UsagePage:
+def _listed(frame: Frame, whole: Listing) -> Listing:
+    return listed(whole, download=frame.asked.href(f"{frame.path}.csv"))
+
+
+def meter_page(frame: Frame, *, used: UsedMeter, found: Sequence[Use]) -> UsagePage:
     """Return a meter's usage by day of a month, or by month of a year to it."""
-    asked, unit = frame.asked, used.meter.unit
+    asked, unit = frame.asked, plural_of(used.meter.unit)
     by_month = asked.view == "month"
     places = (
         [asked.month.shift(-back).first_day for back in range(11, -1, -1)]
         if by_month
         else list(asked.month.days())
     )
-    rows = list(found)
-    keys = {
-        "on": lambda use: (use.on, use.value),
-        "value": lambda use: (use.value, use.on),
-        "quantity": lambda use: (use.quantity, use.on),
-        "events": lambda use: (use.events, use.on),
-    }
-    rows.sort(key=keys[listed.sort], reverse=listed.direction == "descending")
-    first = (listed.page - 1) * PAGE_SIZE
+    rows = sorted(found, key=lambda use: (use.on, use.value))
     quantity = sum((use.quantity for use in found), Decimal(0))
     span = f"The 12 months to {asked.month.name}" if by_month else asked.month.name
     columns = [Column("Month" if by_month else "Day", "on")]
@@ -230,21 +222,20 @@ def meter_page(frame: Frame, *, used: UsedMeter, found: Sequence[Use], listed: A
         if found
         else (),
         chart=_chart(frame, places=places, found=found, unit=unit) if found else None,
-        listing=Listing(
-            caption=f"{used.meter.name}, {span}",
-            caption_hidden=True,
-            columns=tuple(columns),
-            rows=tuple(
-                _use_row(frame, use, by_month=by_month) for use in rows[first : first + PAGE_SIZE]
+        listing=_listed(
+            frame,
+            Listing(
+                name="usage",
+                caption=f"{used.meter.name}, {span}",
+                caption_hidden=True,
+                columns=tuple(columns),
+                rows=tuple(_use_row(frame, use, by_month=by_month) for use in rows),
+                path=frame.path,
+                query=dict(asked.query()),
+                sort="on",
+                empty=f"Nothing was counted here in {span}. Choose another month, or fewer "
+                "filters.",
             ),
-            path=frame.path,
-            query=dict(asked.query()),
-            sort=listed.sort,
-            direction=listed.direction,
-            page=listed.page,
-            page_size=PAGE_SIZE,
-            total=len(rows),
-            empty=f"Nothing was counted here in {span}. Choose another month, or fewer filters.",
         ),
     )
 
@@ -253,13 +244,17 @@ def _use_row(frame: Frame, use: Use, *, by_month: bool) -> tuple[Cell, ...]:
     asked = frame.asked
     if by_month:
         month = Month.of_day(use.on)
-        first = Cell(month.name, href=asked.href(frame.path, month=month, view="day"))
+        href = asked.href(frame.path, month=month, view="day")
+        first = Cell(month.name, href=href, value=use.on)
     else:
         first = Cell(
-            show_date(use.on), href=asked.href(frame.path, view="hour", day=use.on, split="")
+            show_date(use.on),
+            href=asked.href(frame.path, view="hour", day=use.on, split=""),
+            value=use.on,
         )
     value = (Cell(use.value or "Not given"),) if asked.split else ()
-    return (first, *value, Cell(show_number(use.quantity)), Cell(f"{use.events:,}"))
+    quantity = Cell(show_number(use.quantity), value=use.quantity)
+    return (first, *value, quantity, count_cell(use.events))
 
 
 def _chart(
@@ -319,7 +314,7 @@ def hour_page(
     frame: Frame, *, used: UsedMeter, day: date, found: Sequence[HourUse], events_path: str
 ) -> UsagePage:
     """Return a meter's usage by real hour of one London day, from its events."""
-    unit, added = used.meter.unit, used.meter.aggregation in _ADDED
+    unit, added = plural_of(used.meter.unit), used.meter.aggregation in _ADDED
     period = day_period(day)
     starts = [period.start + timedelta(hours=number) for number in range(period.hours)]
     by_start = {use.start: use for use in found}
@@ -332,9 +327,9 @@ def hour_page(
             query += [(f"d.{name}", value) for name, value in frame.asked.where]
             rows.append(
                 (
-                    Cell(hour_words(start), href=f"{events_path}?{urlencode(query)}"),
-                    Cell(show_number(use.quantity) if added else "–"),
-                    Cell(f"{use.events:,}"),
+                    Cell(hour_words(start), href=f"{events_path}?{urlencode(query)}", value=start),
+                    Cell(show_number(use.quantity), value=use.quantity) if added else Cell("–"),
+                    count_cell(use.events),
                 )
             )
     name = title(unit) if added else "Events"
@@ -376,17 +371,20 @@ def hour_page(
         )
         if drawable
         else None,
-        listing=Listing(
-            caption=f"{used.meter.name} by hour, {show_date(day)}",
-            caption_hidden=True,
-            columns=(
-                Column("Hour from"),
-                Column(title(unit), numeric=True),
-                Column("Events", numeric=True),
-            ),
-            rows=tuple(rows),
-            path=frame.path,
-            empty="No events happened on this day. Choose another day.",
+        listing=listed(
+            Listing(
+                name="usage-by-hour",
+                caption=f"{used.meter.name} by hour, {show_date(day)}",
+                caption_hidden=True,
+                columns=(
+                    Column("Hour from"),
+                    Column(title(unit), numeric=True),
+                    Column("Events", numeric=True),
+                ),
+                rows=tuple(rows),
+                path=frame.path,
+                empty="No events happened on this day. Choose another day.",
+            )
         ),
     )
 

@@ -14,10 +14,9 @@ from billing.portal import usage_queries as queries
 from billing.portal.account import OpenAccount, opened
 from billing.portal.answers import attachment
 from billing.portal.blueprint import blueprint
-from billing.portal.event_pages import event_page, events_page
+from billing.portal.event_pages import PAGE_SIZE, event_page, events_page
 from billing.portal.usage_asked import UsageAsked, read_usage_asked
 from billing.portal.usage_pages import (
-    PAGE_SIZE,
     Frame,
     UsagePage,
     everything_page,
@@ -105,9 +104,6 @@ def _usage(session: Session, frame: Frame) -> UsagePage:
                 account_id=frame.account.id,
                 month=asked.month,
             ),
-            listed=read_asked(
-                request.args, keys=("meter", "service", "events", "amount"), sort="service"
-            ),
         )
     if asked.view == "hour" and asked.day is not None:
         return hour_page(
@@ -127,7 +123,6 @@ def _usage(session: Session, frame: Frame) -> UsagePage:
         frame,
         used=used,
         found=_uses(session, frame, used),
-        listed=read_asked(request.args, keys=("on", "value", "quantity", "events"), sort="on"),
     )
 
 

@@ -1,6 +1,7 @@
 """The portal: where trust finance starts. Another trust's object is "not found" here."""
 
 from functools import partial
+from urllib.parse import urlencode
 
 from flask import Flask, Response, render_template, request, url_for
 
@@ -22,12 +23,14 @@ from billing.portal import (
     usage_views,
 )
 from billing.portal.account import address_in_account
-from billing.portal.account_queries import account_choices
+from billing.portal.account_queries import SORT_KEYS, account_choices
 from billing.portal.blueprint import blueprint
+from billing.sheets import send_file
 from billing.web import add_navigation, go
 from metering.kit.web import edge
 
 _PAGE_SIZE = 25
+_FILE_ROWS_MOST = 100_000
 # In the order in which their links stand in the header.
 _SECTIONS = (
     ("Overview", "portal.overview"),
@@ -46,21 +49,34 @@ def home() -> Response | str:
     principal = current_principal()
     everything = principal.may(Permission.SEE_EVERYTHING)
     search = request.args.get("search", "").strip()[:100]
-    page = read_asked(request.args, keys=(), sort="").page
+    asked = read_asked(request.args, keys=SORT_KEYS, sort="name")
+    wants_file = request.args.get("download") == "accounts"
     with edge().database.snapshot(scope=scope_of(principal)) as session:
         found, total = account_choices(
             session,
             account_ids=None if everything else principal.account_ids,
             search=search,
-            page=page,
-            page_size=_PAGE_SIZE,
+            sort=asked.sort,
+            descending=asked.direction == "descending",
+            page=1 if wants_file else asked.page,
+            page_size=_FILE_ROWS_MOST if wants_file else _PAGE_SIZE,
+        )
+    if wants_file:
+        send_file(
+            "accounts",
+            ("Account", "ODS code", "State"),
+            ((item.name, item.code, "Closed" if item.closed else "Open") for item in found),
         )
     if not everything and not search and total == 1:
         return go(url_for("portal.overview", code=found[0].code))
+    path = url_for("portal.home")
+    query = {"search": search} if search else {}
+    order = {"sort": asked.sort, "direction": asked.direction}
     listing = Listing(
+        name="accounts",
         caption="Accounts",
         caption_hidden=True,
-        columns=(Column("Account"), Column("ODS code"), Column("State")),
+        columns=(Column("Account", "name"), Column("ODS code", "code"), Column("State", "state")),
         rows=tuple(
             (
                 Cell(item.name, href=url_for("portal.overview", code=item.code)),
@@ -69,11 +85,16 @@ def home() -> Response | str:
             )
             for item in found
         ),
-        path=url_for("portal.home"),
-        query={"search": search} if search else {},
-        page=page,
+        path=path,
+        query=query,
+        sort=asked.sort,
+        direction=asked.direction,
+        page=asked.page,
         page_size=_PAGE_SIZE,
         total=total,
+        download=f"{path}?{urlencode({**query, **order, 'download': 'accounts'})}"
+        if found
+        else None,
         empty=(
             "No account has that name or ODS code. Change what you search for."
             if search

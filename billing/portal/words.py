@@ -6,6 +6,7 @@ from decimal import Decimal
 
 from billing.documents.words import plural, show_number, show_size, show_unit_price
 from billing.money import show_pounds
+from metering.meters.model import plural_of
 from metering.periods import show_date
 
 __all__ = ["plural", "show_number", "show_size", "show_unit_price"]
@@ -16,6 +17,11 @@ _TREATMENTS = {
     "exempt": "Exempt",
     "outside-scope": "Outside the scope of VAT",
 }
+
+
+def counted(quantity: Decimal, unit: str) -> str:
+    """Write a quantity with its unit: `1 study`, `12.5 studies`, `12.5 GB`."""
+    return f"{show_number(quantity)} {unit if quantity == 1 else plural_of(unit)}"
 
 
 def show_span(first: date, end: date) -> str:

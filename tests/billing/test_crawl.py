@@ -3,6 +3,7 @@
 import pytest
 
 from billing.access.model import Grant, Role
+from tests import tables
 from tests.crawling import crawl
 from tests.trusts import NAMES, ODS, OTHER_ODS, THIRD_ODS, Shown
 
@@ -17,6 +18,7 @@ def test_trust_finance_finds_only_its_own(shown: Shown, role: Role) -> None:
     for path in ("", "usage", "invoices", "statement", "prices", "usage/events", "notifications"):
         assert f"/portal/{ODS}/{path}" in reached
     assert f"/portal/{ODS}/invoices/{shown.invoice_ids[ODS]}/documents/pdf" in reached
+    assert not [*tables.faults(pages)], "\n".join(tables.faults(pages))
     for code in (OTHER_ODS, THIRD_ODS):
         secrets = (
             NAMES[code],
@@ -47,6 +49,8 @@ def test_an_administrator_who_may_do_everything_finds_no_dead_link(shown: Shown)
     assert f"/portal/{OTHER_ODS}/notifications" in reached
     assert f"/console/accounts/{shown.account_ids[ODS]}/local/new" in reached
     assert "/console/audit" in reached
+    assert not [*tables.faults(pages)], "\n".join(tables.faults(pages))
+    assert len(list(tables.files_of(pages))) > 40
 
 
 @pytest.mark.parametrize("role", OTHER_CENTRAL)

@@ -15,6 +15,7 @@ from billing.accounts import queries as accounts
 from billing.console.overview_pages import reached, residue_words
 from billing.tariffs.model import Tier
 from metering.kit.db import Database
+from metering.meters.queries import by_code
 from tests import make, web
 from tests.scenarios.story import service
 
@@ -96,8 +97,35 @@ def test_an_account_is_opened_agreed_taxed_and_merged(
     assert "Took over from Bradford Trust" in analyst.get(f"/console/accounts/{first}").text
 
 
+def test_a_meter_gets_new_words_and_more_to_be_split_by_and_loses_nothing(
+    analyst: FlaskClient, database: Database
+) -> None:
+    with database.transaction() as session:
+        make.source(session)
+        make.meter(session, dimensions={"modality": {"label": "Kind", "values": ["CT", "MR"]}})
+    page = "/console/services/1/meters/studies-archived"
+    assert "modality: CT, MR" in analyst.get(page).text
+    typed = {"name": "Studies kept", "unit": "study", "dimensions": "modality: CT"}
+    wrong = web.send(analyst, page, typed, page=page)
+    assert wrong.status_code == 422
+    assert "already takes the value &#39;MR&#39;" in wrong.text
+    gone = web.send(analyst, page, {**typed, "dimensions": "site"}, page=page)
+    assert "already split by &#39;modality&#39;" in gone.text
+    more = "modality: CT, MR, US\nsite"
+    assert web.send(analyst, page, {**typed, "dimensions": more}, page=page).status_code == 303
+    with database.snapshot() as session:
+        row = by_code(session, code="studies-archived")
+    assert (row.name, row.unit) == ("Studies kept", "study")
+    assert row.dimensions == {
+        "modality": {"label": "Kind", "values": ["CT", "MR", "US"]},
+        "site": {"label": "Site", "values": None},
+    }
+    assert "Studies kept" in analyst.get("/console/services/1").text
+    assert analyst.get("/console/services/1/meters/nothing").status_code == 404
+
+
 def test_a_service_its_keys_and_its_refused_events(
-    analyst: FlaskClient, app: Flask, database: Database
+    analyst: FlaskClient, app: Flask, database: Database, clock: web.Clock
 ) -> None:
     new = "/console/services/new"
     typed = {"code": "Imaging!", "name": "Imaging archive", "manifest_policy": "warn"}
@@ -130,11 +158,16 @@ def test_a_service_its_keys_and_its_refused_events(
     listed = owner.get(page).text
     assert secret not in listed
     assert "Production" in listed
-    (rotate,) = re.findall(rf'action="({page}/keys/key_[^"]+/rotate)"', listed)
-    replaced = web.send(owner, rotate, {}, page=page).text
-    assert "still works" in replaced
+    (rotate,) = re.findall(rf'href="({page}/keys/key_[^"]+/rotate)"', listed)
+    undecided = web.send(owner, rotate, {"overlap": "until"}, page=rotate)
+    assert "Enter the day on which the old key ends" in undecided.text
+    far = {"overlap": "until", **dates("ends_on", "2027-1-1")}
+    assert "within 90 days of its rotation" in web.send(owner, rotate, far, page=rotate).text
+    replaced = web.send(owner, rotate, {"overlap": "hour"}, page=rotate).text
+    assert "20 May 2026 at 11:00am" in replaced
     assert secret not in replaced
-    revoke = rotate.replace("rotate", "revoke")
+    (second,) = set(_KEY.findall(replaced))
+    assert "Ends on 20 May 2026 at 11:00am" in owner.get(page).text
     other = f"/console/services/1/keys/{'key_nobody'}/revoke"
     assert web.send(owner, other, {}, page=page).status_code == 404
 
@@ -151,6 +184,14 @@ def test_a_service_its_keys_and_its_refused_events(
     key = {"Authorization": f"Bearer {secret}"}
     for sent in (event, {**event, "id": "second", "data": {"studies": "1", "modality": "PET"}}):
         assert app.test_client().post("/api/v1/events", json=sent, headers=key).status_code == 200
+    # The old key ends by itself; the new one goes on until it is revoked.
+    clock.move(minutes=61)
+    assert app.test_client().post("/api/v1/events", json=event, headers=key).status_code == 401
+    owner = web.signed_in(app, [Grant(Role.SERVICE_OWNER, source_id=1)], email="p@x.example")
+    assert "nothing to rotate" in web.send(owner, rotate, {}, page=rotate).text
+    key = {"Authorization": f"Bearer {second}"}
+    assert app.test_client().post("/api/v1/events", json=event, headers=key).status_code == 200
+    (revoke,) = re.findall(rf'action="({page}/keys/key_[^"]+/revoke)"', owner.get(page).text)
     web.send(owner, revoke, {}, page=page)
     assert "Revoked" in owner.get(page).text
     assert app.test_client().post("/api/v1/events", json=event, headers=key).status_code == 401
@@ -158,6 +199,7 @@ def test_a_service_its_keys_and_its_refused_events(
     mine = re.findall(rf'href="({page}/refused/[^"?]+)"', refused)
     assert len(mine) == 2
     assert "Send the event again" in owner.get(mine[0]).text
+    analyst = web.signed_in(app, [Grant(Role.ANALYST)], email="later@x.example")
     inbox = analyst.get("/console/quarantine").text
     reasons = re.findall(r'name="reason" value="([^"]+)"', inbox)
     assert reasons == ["subject-unknown"]
@@ -182,7 +224,8 @@ def test_a_service_its_keys_and_its_refused_events(
         assert "Dismissed" in analyst.get(one).text
     assert "nothing to do" in _quarantine(analyst)
     csv = analyst.get("/console/quarantine?state=replayed&download=refused-events").get_data(True)
-    assert csv.count("Imaging archive") == 1
+    # The one that passed, and the other's first reason, which no longer holds.
+    assert csv.count("Imaging archive") == 2
 
 
 def _quarantine(client: FlaskClient, query: str = "") -> str:

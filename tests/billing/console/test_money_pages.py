@@ -349,7 +349,7 @@ def test_stripe_shows_what_it_has_refused_and_told(app: Flask, database: Databas
         assert words in page
     webhooks = clerk.get(f"{MONEY}/stripe?show=webhooks").text
     assert "invoice.paid" in webhooks
-    assert len(lines_of(clerk.get(f"{MONEY}/stripe?download=stripe-webhooks"))) == 2
+    assert len(lines_of(clerk.get(f"{MONEY}/stripe?show=webhooks&download=stripe-webhooks"))) == 2
     assert "1 call that Stripe refused" in clerk.get(MONEY).text
     address = f"{MONEY}/stripe/" + page.partition("/console/money/stripe/")[2].partition('"')[0]
     assert "Allow again" not in as_(app, Role.AUDITOR).get(f"{MONEY}/stripe").text
