@@ -71,6 +71,30 @@ def test_a_roll_up_adds_each_batch_once(service: make.Service, database: Databas
     check_rebuild_changes_nothing(database)
 
 
+def test_a_roll_up_reads_the_new_batches_and_not_the_month(
+    service: make.Service, database: Database
+) -> None:
+    service.post(event(1), event(2))
+    scans = text(
+        """
+        SELECT pg_stat_get_xact_numscans('usage_events_2026_07'::regclass) AS whole,
+            pg_stat_get_xact_numscans(
+                'usage_events_2026_07_subject_id_meter_id_occurred_at_idx'::regclass
+            ) AS by_subject,
+            pg_stat_get_xact_numscans('usage_events_2026_07_batch_id_idx'::regclass) AS by_batch
+        """
+    )
+    with database.transaction() as session:
+        before = session.execute(scans).one()
+        assert roll_up(session, now=NOW).events == 2
+        after = session.execute(scans).one()
+        # Left alone, the planner reads a month of which it knows nothing from end to end.
+        assert (after.whole, after.by_subject) == (before.whole, before.by_subject)
+        assert after.by_batch > before.by_batch
+        for setting in ("enable_seqscan", "enable_indexscan"):
+            assert session.scalar(text(f"SHOW {setting}")) == "on"
+
+
 def test_a_reading_is_a_london_day_and_an_hourly_one_a_london_hour(
     service: make.Service, database: Database
 ) -> None:
