@@ -8,6 +8,7 @@ import hashlib
 import importlib
 import os
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -27,6 +28,7 @@ from metering.periods import Month
 
 _ROWS = 20_000
 """Rows held in memory at once."""
+_PART = ".part"
 
 
 class ArchiveExtraMissing(Unavailable):
@@ -48,6 +50,13 @@ class MonthNotArchivable(Conflict):
 
     code = "month-not-archivable"
     title = "The month cannot be archived"
+
+
+class ArchiveNotWritten(Unavailable):
+    """The disk of `PAYGO_ARCHIVE_DIR` is full or cannot be written; the month stays where it is."""
+
+    code = "archive-not-written"
+    title = "The archive could not be written"
 
 
 class Archive(NamedTuple):
@@ -116,7 +125,7 @@ def archive_month(
         The archive; of a month that was archived before, after looking at its file.
 
     Raises:
-        MonthNotArchivable; ArchiveExtraMissing; ArchiveFileWrong.
+        MonthNotArchivable; ArchiveExtraMissing; ArchiveFileWrong; ArchiveNotWritten.
     """
     with database.snapshot() as session:
         done = archived(session, first=month, last=month)
@@ -124,7 +133,15 @@ def archive_month(
             return _looked_at(done[0])
         _check(session, month=month, correction_months=correction_months, now=now)
         path = folder / f"usage-events-{month}.parquet"
-        _write(session, month=month, path=path)
+        try:
+            _write(session, month=month, path=path)
+        except OSError as error:
+            with suppress(OSError):
+                path.with_suffix(_PART).unlink(missing_ok=True)
+            raise ArchiveNotWritten(
+                f"{path} could not be written ({error.strerror or error}); "
+                f"{month.name} stays in the database."
+            ) from error
     digest = _sha256(path)
     with database.transaction() as session:
         name = partitions.name_of(month)
@@ -263,7 +280,7 @@ def _write(session: Session, *, month: Month, path: Path) -> None:
     """Write the file whole under another name, synchronise it, and give it its name."""
     arrow, parquet = _arrow()
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
+    part = path.with_suffix(_PART)
     schema = _schema(arrow)
     with parquet.ParquetWriter(part, schema, compression="zstd") as writer:
         for rows in _rows(session, month=month):

@@ -62,7 +62,10 @@ def dump(url: str, file: Path) -> None:
         raise FileExists(f"{file} exists already; give another name.")
     # Under another name until it is whole: half a backup must not look like one.
     part = file.with_name(f".{file.name}.{os.getpid()}")
-    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except OSError as error:
+        raise BackupFailed(f"{file} cannot be written: {error.strerror}.") from error
     os.close(descriptor)
     try:
         _run(url, "pg_dump", ("--format=custom", "--no-owner", f"--file={part}"))
