@@ -31,6 +31,7 @@ from billing.payments.conservation import check_books
 from billing.payments.stripe_gateway import StripeGateway
 from billing.payments.tables import AllocationRow, PaymentRow
 from billing.runs import operations as runs
+from billing.runs import work as run_work
 from billing.runs.reconciling import reconcile_month
 from billing.runs.tables import BillRunAccountRow
 from metering.events.tables import usage_events
@@ -170,6 +171,22 @@ def _deliver(database: Database, *, now: datetime) -> None:
     done = deliver(database, now=now, outlets=notes.outlets())
     if done["faults"]:
         raise RuntimeError(f"not delivered: {done}")
+
+
+def draft(run_id: str, database: Database, *, now: datetime) -> None:
+    """Draft a run as the command does, which takes no job's lock."""
+    run_work.draft_run(database, run_id=run_id, now=now)
+
+
+def approve(run_id: str, principal: str, database: Database, *, now: datetime) -> None:
+    """Approve a run."""
+    with database.transaction() as session:
+        runs.approve_run(session, run_id=run_id, principal=principal, now=now)
+
+
+def issue(run_id: str, database: Database, *, now: datetime) -> None:
+    """Issue a run as the command does, which takes no job's lock."""
+    run_work.issue_run(database, run_id=run_id, principal=story.APPROVER, now=now)
 
 
 Work = Callable[..., None]

@@ -1,26 +1,35 @@
 """A month is billed and paid while its processes and its database are killed again and again."""
 
 import random
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import count
 from pathlib import Path
 
 import psycopg
 import pytest
+import requests
+from sqlalchemy import func, select
 
+from billing.payments.tables import WebhookEventRow
 from metering.kit.db import Database
 from metering.kit.migrate import upgrade
 from metering.kit.postgres import EmbeddedPostgres
+from metering.kit.tables import AuditEntryRow
 from tests import databases
 from tests.billing.notifications.receivers import Hook, web_server
-from tests.billing.payments.fake_stripe import fake_stripe
+from tests.billing.payments.fake_stripe import SECRET_KEY, WEBHOOK_SECRET, fake_stripe
 from tests.faults import month
 from tests.faults.dying import Ended, Fault, attempt
 from tests.faults.month import STEPS, Outcome, Step, World
+from tests.faults.system import Paygo, serving
 from tests.faults.tally import Tally
 from tests.processes import wait_for
+from tests.scenarios import story
 
 pytestmark = pytest.mark.faults
 
@@ -121,6 +130,127 @@ def test_a_month_comes_to_the_same_pennies_whatever_is_killed(
             assert found == expected
             assert row.harmless
             assert tried, "the fault never struck"
+
+
+def _undisturbed_until(world: World, step: str) -> None:
+    for one in STEPS:
+        if one.name == step:
+            return
+        _undisturbed(world, one)
+
+
+def test_two_do_a_bill_run_at_once_and_one_of_them_is_killed(ground: Ground, tally: Tally) -> None:
+    rng = random.Random(f"{tally.seed} two")
+    killed = 0
+    with ground.world() as world, ThreadPoolExecutor(2) as threads:
+        _undisturbed_until(world, "drafting")
+        run_id = story.start(world.database, month.MONTH)
+
+        def at_once(points: int, *works: month.Work) -> list[Ended]:
+            nonlocal killed
+            url = world.database.url
+            world.attempts += 1
+            one, other = (month.Now(work, world.now) for work in works)
+            begun = [
+                threads.submit(attempt, one, url, fault=Fault.PROCESS, at=rng.randint(1, points)),
+                threads.submit(attempt, other, url),
+            ]
+            ended = [future.result()[0] for future in begun]
+            killed += ended.count(Ended.KILLED)
+            assert month.wrongs(world.database, now=world.now, rated=False) == []
+            return ended
+
+        drafting, issuing = ground.passed["drafting"], ground.passed["issue"]
+        draft, issue = partial(month.draft, run_id), partial(month.issue, run_id)
+        for _ in range(3):
+            at_once(drafting, draft, draft)
+        # Two people approve at the same moment, and one of their requests dies.
+        approvals = [partial(month.approve, run_id, name) for name in ("usr_one", "usr_two")]
+        for _ in range(3):
+            at_once(12, *approvals)
+        for _ in range(3):
+            at_once(issuing, issue, issue)
+        found = month.outcome(world.database)
+        missing, repeated = month.numbers_missing_and_doubled(world.database)
+        with world.database.snapshot() as session:
+            approved = session.scalar(
+                select(func.count()).where(AuditEntryRow.action == "approve bill run")
+            )
+    row = tally.add(
+        "two do a bill run at once, one is killed",
+        killed,
+        missing=missing,
+        repeated=repeated,
+        pence=month.pence_between(found, ground.expected["issue"]),
+    )
+    assert row.harmless
+    assert killed
+    assert approved == 1
+    assert found == ground.expected["issue"]
+
+
+def test_webhooks_come_twice_in_any_order_while_workers_are_killed(
+    ground: Ground, tally: Tally, tmp_path: Path
+) -> None:
+    rng = random.Random(f"{tally.seed} webhooks")
+    with ground.world() as world:
+        _undisturbed_until(world, "Stripe's webhooks")
+        (step,) = (step for step in STEPS if step.name == "Stripe's webhooks")
+        apply = step.work(world)
+        webhooks = world.stripe.webhooks() * 3
+        rng.shuffle(webhooks)
+        keys = {
+            "PAYGO_STRIPE_SECRET_KEY": SECRET_KEY,
+            "PAYGO_STRIPE_WEBHOOK_SECRET": WEBHOOK_SECRET,
+            "PAYGO_STRIPE_API_BASE": world.stripe.base,
+        }
+        with (
+            serving(tmp_path, world.database.url, environment=keys) as (process, address),
+            ThreadPoolExecutor(6) as threads,
+        ):
+            paygo = Paygo(address, "", world.database, ground.folder, tmp_path, process)
+            wait_for(paygo.answers, seconds=120)
+            told = [threads.submit(_tell, address, *webhook) for webhook in webhooks]
+            for _ in range(3):
+                paygo.kill_worker(rng)
+            assert all(future.result() for future in told)
+        with world.database.snapshot() as session:
+            kept = session.scalar(select(func.count(WebhookEventRow.id))) or 0
+        events = len(world.stripe.events)
+        ended, _ = attempt(month.Now(apply, world.now), world.database.url)
+        found, expected = month.outcome(world.database), ground.expected[step.name]
+        wrong = month.wrongs(world.database, now=world.now, rated=True)
+    row = tally.add(
+        "webhooks thrice, shuffled, workers killed",
+        3,
+        lost=max(0, events - kept),
+        doubled=max(0, kept - events),
+        pence=month.pence_between(found, expected),
+        note=f"{len(webhooks)} webhooks of {events} events",
+    )
+    assert row.harmless
+    assert ended is Ended.WHOLE
+    assert wrong == []
+    assert found == expected
+
+
+def _tell(address: str, content: bytes, signature: str) -> bool:
+    """Tell of an event as Stripe does: again until it is answered."""
+    for _ in range(200):
+        try:
+            answer = requests.post(
+                f"{address}/webhooks/stripe",
+                data=content,
+                headers={"Stripe-Signature": signature, "Content-Type": "application/json"},
+                timeout=10,
+            )
+        except requests.RequestException:
+            time.sleep(0.1)
+            continue
+        if answer.status_code == 200:
+            return True
+        time.sleep(0.1)
+    return False
 
 
 def _survive(
