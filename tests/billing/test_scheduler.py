@@ -43,6 +43,7 @@ signal.signal(signal.SIGTERM, lambda *_: stopping.set())
 jobs = [Job("tick", "Ticks.", tick, every=timedelta(seconds=0.5))]
 if "linger" in sys.argv:
     jobs.append(Job("linger", "Takes long.", linger, every=timedelta(hours=1)))
+print("ready", file=sys.stderr, flush=True)
 Scheduler(Database(sys.argv[1]), jobs, clock=now).run(stopping)
 """
 
@@ -53,12 +54,18 @@ def tick(database: Database, *, now: datetime) -> Mapping[str, int]:
 
 @contextmanager
 def scheduler_process(url: str, *words: str) -> Iterator["subprocess.Popen[bytes]"]:
-    process = subprocess.Popen([sys.executable, "-c", PROGRAM, url, *words], cwd=os.getcwd())
+    process = subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, url, *words], cwd=os.getcwd(), stderr=subprocess.PIPE
+    )
+    assert process.stderr is not None
     try:
+        # Loading takes a busy machine longer than taking over does.
+        assert process.stderr.readline() == b"ready\n"
         yield process
     finally:
         process.kill()
         process.wait()
+        process.stderr.close()
 
 
 def runners(database: Database) -> list[str]:

@@ -68,6 +68,7 @@ def work(database, *, now):
 stopping = threading.Event()
 signal.signal(signal.SIGTERM, lambda *_: stopping.set())
 job = Job("work", "Works.", work, every=timedelta(seconds=0.5))
+print("ready", file=sys.stderr, flush=True)
 Scheduler(Database(sys.argv[1]), [job], clock=clock).run(stopping)
 """
 
@@ -93,13 +94,17 @@ def steps(database: Database) -> Database:
 @contextmanager
 def scheduler(url: str, clock_file: Path) -> Iterator["subprocess.Popen[bytes]"]:
     process = subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, url, str(clock_file)], stderr=subprocess.DEVNULL
+        [sys.executable, "-c", PROGRAM, url, str(clock_file)], stderr=subprocess.PIPE
     )
+    assert process.stderr is not None
     try:
+        # Loading takes a busy machine longer than taking over does.
+        assert process.stderr.readline() == b"ready\n"
         yield process
     finally:
         process.kill()
         process.wait()
+        process.stderr.close()
 
 
 def taken(database: Database) -> list[tuple[int, str]]:
