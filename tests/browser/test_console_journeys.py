@@ -245,13 +245,16 @@ def test_the_keyboard_alone_finds_and_dismisses_a_refused_event(
     office.enter(Grant(Role.ANALYST), email="a@x.example")
     office.go("")
     reach(page, "Quarantine")
-    page.keyboard.press("Enter")
+    with page.expect_navigation():
+        page.keyboard.press("Enter")
     reach(page, "5 May 2026")
-    page.keyboard.press("Enter")
+    with page.expect_navigation():
+        page.keyboard.press("Enter")
     reach(page, "", tag="INPUT")
     page.keyboard.type("The trust does not exist")
     reach(page, "Dismiss this event")
-    page.keyboard.press("Enter")
+    with page.expect_navigation():
+        page.keyboard.press("Enter")
     expect(page.get_by_role("alert").first).to_be_visible()
     office.go("quarantine?state=dismissed")
     expect(page.locator("tbody").last).to_contain_text("Dismissed")
