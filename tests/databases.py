@@ -8,6 +8,7 @@ allowed to create databases.
 import fcntl
 import itertools
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -126,10 +127,18 @@ def create(server_url: str, name: str, *, template: str) -> None:
 
 def drop(server_url: str, name: str) -> None:
     """Drop the database `name`, whoever is connected to it."""
+    command = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))
     with psycopg.connect(_libpq(server_url), autocommit=True) as connection:
-        connection.execute(
-            sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))
-        )
+        for left in reversed(range(200)):
+            try:
+                connection.execute(command)
+            except psycopg.errors.InsufficientPrivilege:
+                # An autovacuum worker, or a superuser who is just leaving, may not be ended.
+                if not left:
+                    raise
+                time.sleep(0.05)
+            else:
+                return
 
 
 def _libpq(server_url: str) -> str:
