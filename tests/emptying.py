@@ -30,7 +30,7 @@ SELECT md5(string_agg(fact, ';' ORDER BY fact)) FROM (
         AND conrelid NOT IN (SELECT oid FROM pg_class WHERE relispartition)
     UNION ALL SELECT t.tgname || t.tgenabled::text || c.relname FROM pg_trigger t
         JOIN pg_class c ON c.oid = t.tgrelid WHERE NOT c.relispartition AND NOT t.tgisinternal
-    UNION ALL SELECT proname || md5(prosrc) FROM pg_proc
+    UNION ALL SELECT proname || md5(prosrc) || coalesce(proacl::text, '') FROM pg_proc
         WHERE pronamespace = 'public'::regnamespace
     UNION ALL SELECT polname || polrelid::text FROM pg_policy
     UNION ALL SELECT 'columns ' || count(*) FROM pg_attribute a

@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import uuid4
 
+from sqlalchemy import text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -188,9 +189,21 @@ def local_terms(
     return local.approve_local_agreement(session, local_id=row.id, principal=APPROVER, now=now)
 
 
-def pounds(text: str) -> Decimal:
+def broken_terms(session: Session, account_id: str) -> None:
+    """Put in terms that no operation writes, as a damaged row has them."""
+    session.execute(
+        text(
+            "INSERT INTO local_agreements SELECT 'loc_broken', :account, NULL, 'imaging-archive',"
+            " '2026-04-01', NULL, '{\"discount_percent\": \"no number\"}', 'approved', '', 'a',"
+            " now(), 'b', now()"
+        ),
+        {"account": account_id},
+    )
+
+
+def pounds(words: str) -> Decimal:
     """Read an amount as people write it: `1,234.50`."""
-    return Decimal(text.replace(",", ""))
+    return Decimal(words.replace(",", ""))
 
 
 def usage(

@@ -462,12 +462,7 @@ def test_an_account_with_a_contradiction_is_parked_and_the_rest_goes_on(
     uses(database, "RA1", "10")
     uses(database, "RA2", "10")
     with database.transaction() as session:
-        session.execute(
-            text(
-                'UPDATE agreements SET terms = \'{"discount_percent": "?"}\' WHERE account_id = :id'
-            ),
-            {"id": broken.id},
-        )
+        make.broken_terms(session, broken.id)
     run_id = story.draft(database, APRIL)
     with database.snapshot() as session:
         found = {item.ods_code: item for item in review(session, run_id=run_id).accounts}

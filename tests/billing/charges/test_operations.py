@@ -127,7 +127,7 @@ def test_late_usage_is_charged_at_the_frozen_price_and_moves_nobody_else(
     # Who cannot be rated does not stop what the others' use leaves.
     (broken,) = _trusts(session, "RA9")
     make.usage(session, code="RA9", quantity="5")
-    _broken_terms(session, broken)
+    make.broken_terms(session, broken.id)
     assert operations.refresh_true_ups(session, month=APRIL) == 1
     session.expire_all()
     (pool,) = queries.pool_totals(session, month=APRIL)
@@ -192,23 +192,11 @@ def test_an_account_that_cannot_be_rated_does_not_stop_the_others(
     broken, sound = _trusts(session, "RA1", "RA2")
     make.usage(session, code="RA1", quantity="3")
     make.usage(session, code="RA2", quantity="3")
-    _broken_terms(session, broken)
+    make.broken_terms(session, broken.id)
     assert _rate(session).faults == 1
     assert (_amounts(session, broken), _amounts(session, sound)) == ([], ["1.50"])
     (parked,) = queries.parked(session)
     assert (parked.code, parked.quantity) == ("account-contradiction", 3)
-
-
-def _broken_terms(session: Session, trust: AccountRow) -> None:
-    """Terms that no operation writes, as a damaged row has them."""
-    session.execute(
-        text(
-            "INSERT INTO local_agreements SELECT 'loc_broken', :account, NULL, 'imaging-archive',"
-            " '2026-04-01', NULL, '{\"discount_percent\": \"no number\"}', 'approved', '', 'a',"
-            " now(), 'b', now()"
-        ),
-        {"account": trust.id},
-    )
 
 
 def test_a_financial_years_tiers_go_on_from_month_to_month(session: Session, service: None) -> None:
