@@ -12,16 +12,14 @@ from dataclasses import dataclass, field
 from datetime import date, timedelta
 from decimal import Decimal
 from functools import cached_property
-from typing import NamedTuple
 
 from billing.money import NOUGHT, sum_pounds
 from billing.payments.bank.model import Remittance, StatementLine
+from billing.payments.bank.spelling import Spelling, Spellings, compact, look_of, spelling, words
 
 CERTAIN = 100
 MOST_SUGGESTIONS = 5
 _REMITTANCE_DAYS = timedelta(days=10)
-# Read by people, these look alike.
-_LOOKALIKES = str.maketrans({"O": "0", "I": "1", "L": "1"})
 _WORDS_OF_NAMES = frozenset({"NHS", "TRUST", "FOUNDATION", "THE", "AND", "OF", "UNIVERSITY"})
 
 
@@ -75,23 +73,6 @@ class Suggestion:
     shares: tuple[Share, ...]
 
 
-class _Spelling(NamedTuple):
-    """An open invoice as a slip of the pen may name it.
-
-    Attributes:
-        number: capital letters and digits alone; `look` with those made equal that look alike.
-        tail: its last digits without noughts in front.
-        order: its purchase order, compact; empty where there is none.
-    """
-
-    number: str
-    look: str
-    thirds: tuple[str, ...]
-    tail: str
-    order: str
-    item: OpenInvoice
-
-
 @dataclass(frozen=True, kw_only=True)
 class Ledger:
     """What lines are matched against.
@@ -117,18 +98,15 @@ class Ledger:
         return sorted({len(number) for number in self._by_number})
 
     @cached_property
-    def _spellings(self) -> list[_Spelling]:
+    def _spelt(self) -> list[tuple[Spelling, OpenInvoice]]:
         return [
-            _Spelling(
-                number=number,
-                look=number.translate(_LOOKALIKES),
-                thirds=_thirds(number),
-                tail=number[-6:].lstrip("0") or "0",
-                order=compact(item.purchase_order),
-                item=item,
-            )
+            (spelling(number, item.purchase_order), item)
             for number, item in self._by_number.items()
         ]
+
+    @cached_property
+    def _spellings(self) -> Spellings:
+        return Spellings([spelt for spelt, _ in self._spelt])
 
     @cached_property
     def _by_account(self) -> dict[str, list[OpenInvoice]]:
@@ -158,9 +136,9 @@ class Ledger:
         found = []
         for payer in self.payers:
             for name in payer.names:
-                words = _words(name) - _WORDS_OF_NAMES
-                if words:
-                    found.append((words, name, payer))
+                telling = words(name) - _WORDS_OF_NAMES
+                if telling:
+                    found.append((telling, name, payer))
         return found
 
 
@@ -219,11 +197,6 @@ def spread(
     if left > 0 and keeper is not None:
         shares.append(Share(account_id=keeper, invoice_id=None, amount=left))
     return tuple(shares)
-
-
-def compact(text: str) -> str:
-    """Return the capital letters and digits of a text: `pg-2627 000123` → `PG2627000123`."""
-    return re.sub(r"[^A-Z0-9]", "", text.upper())
 
 
 def _named(text: str, against: Ledger) -> list[OpenInvoice]:
@@ -286,11 +259,13 @@ def _for_remittances(line: StatementLine, against: Ledger) -> Iterable[Suggestio
 
 def _for_misspelt(amount: Decimal, text: str, against: Ledger) -> Iterable[Suggestion]:
     said = compact(text)
-    looks = said.translate(_LOOKALIKES)
+    looks = look_of(said)
     figures = {run.lstrip("0") or "0" for run in re.findall(r"\d+", text)}
-    for number, look, thirds, tail, order, item in against._spellings:
+    almost = against._spellings.almost(said)
+    for place in against._spellings.places(said, almost, figures):
+        (number, look, tail, order), item = against._spelt[place]
         exact = item.outstanding == amount
-        if look in looks or (any(third in said for third in thirds) and _almost(number, said)):
+        if look in looks or number in almost:
             score, why = (80 if exact else 50), f"The reference almost names {item.number}"
         elif exact and tail in figures:
             score, why = 65, f"The reference ends as {item.number} does, and the amount is exact"
@@ -301,40 +276,6 @@ def _for_misspelt(amount: Decimal, text: str, against: Ledger) -> Iterable[Sugge
         yield Suggestion(score=score, why=why, shares=spread(amount, [item]))
 
 
-def _thirds(number: str) -> tuple[str, ...]:
-    """Return a number in three parts: one slip of the pen leaves at least one of them whole."""
-    third = -(-len(number) // 3)
-    return tuple(number[start : start + third] for start in range(0, len(number), third))
-
-
-def _almost(number: str, said: str) -> bool:
-    """Say whether a stretch of `said` is `number` but for one slip of the pen.
-
-    One character wrong, left out, put in, or two neighbours swapped.
-    """
-    if len(number) < 8:
-        return False
-    for length in (len(number) - 1, len(number), len(number) + 1):
-        for start in range(len(said) - length + 1):
-            if _one_slip(number, said[start : start + length]):
-                return True
-    return False
-
-
-def _one_slip(one: str, other: str) -> bool:
-    if len(one) == len(other):
-        wrong = [place for place in range(len(one)) if one[place] != other[place]]
-        if len(wrong) == 2 and wrong[1] == wrong[0] + 1:
-            first, second = wrong
-            return one[first] == other[second] and one[second] == other[first]
-        return len(wrong) == 1
-    short, long = sorted((one, other), key=len)
-    # The digits that make a number must begin and end alike, or any longer run would do.
-    return long[0] == short[0] and any(
-        long[:place] + long[place + 1 :] == short for place in range(1, len(long))
-    )
-
-
 def _payers(line: StatementLine, against: Ledger) -> list[tuple[Payer, int, str]]:
     """Return the accounts that the money may be from, with a score and the reason."""
     account = compact(line.counterparty_account)
@@ -342,15 +283,11 @@ def _payers(line: StatementLine, against: Ledger) -> list[tuple[Payer, int, str]
     if by_account:
         return [(payer, 70, "It has paid from this bank account before") for payer in by_account]
     found: dict[str, tuple[Payer, int, str]] = {}
-    said = _words(f"{line.counterparty} {line.reference}")
+    said = words(f"{line.counterparty} {line.reference}")
     for telling, name, payer in against._telling:
         if telling <= said:
             found.setdefault(payer.account_id, (payer, 60, f"The payer is named like {name}"))
     return [found[account_id] for account_id in sorted(found)]
-
-
-def _words(text: str) -> frozenset[str]:
-    return frozenset(re.findall(r"[A-Z0-9]+", text.upper()))
 
 
 def _for_payer(
