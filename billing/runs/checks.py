@@ -24,7 +24,7 @@ def _added_up(session: Session) -> Check:
     return Check(
         name="usage-added-up",
         outcome=Outcome.FAIL if pending else Outcome.PASS,
-        detail=f"{pending} batches of usage are not yet in the readings."
+        detail=f"{pending:,} batches of usage are not yet in the readings."
         if pending
         else "All accepted usage is in the readings.",
     )
@@ -37,14 +37,14 @@ def _conservation(session: Session, month: Month) -> Check:
         return Check(
             name="conservation",
             outcome=Outcome.PASS,
-            detail=f"Events, readings, rated and parked usage agree for {len(rows)} "
+            detail=f"Events, readings, rated and parked usage agree for {len(rows):,} "
             "organisations and meters.",
         )
     first = wrong[0]
     return Check(
         name="conservation",
         outcome=Outcome.FAIL,
-        detail=f"{len(wrong)} do not add up, first {first.organisation} {first.meter}: "
+        detail=f"{len(wrong):,} do not add up, first {first.organisation} {first.meter}: "
         f"{'; '.join(first.differences)}.",
     )
 
@@ -54,7 +54,7 @@ def _strays(session: Session, month: Month) -> Check:
     return Check(
         name="events-in-their-month",
         outcome=Outcome.FAIL if strays else Outcome.PASS,
-        detail=f"{strays} events are kept in a month in which they did not happen."
+        detail=f"{strays:,} events are kept in a month in which they did not happen."
         if strays
         else "Every event is kept in the London month in which it happened.",
     )
