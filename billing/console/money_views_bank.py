@@ -295,38 +295,18 @@ def explain_line(line_id: str) -> Answer:
     account_id, _, subject_id = request.form.get("subject", "").partition("|")
     reason = read_text(request.form, "reason")
     form = Form({f"{kind}-reason": reason})
-    principal, now = current_principal().id, edge().clock()
     try:
         with edge().database.transaction() as session:
-            if kind == "refund":
-                outgoing.confirm_refund(
-                    session,
-                    bank_line_id=line_id,
-                    account_id=account_id,
-                    refund_id=subject_id,
-                    principal=principal,
-                    now=now,
-                )
-            elif kind == "refund-returned":
-                outgoing.confirm_refund_returned(
-                    session,
-                    bank_line_id=line_id,
-                    account_id=account_id,
-                    refund_id=subject_id,
-                    reason=reason,
-                    principal=principal,
-                    now=now,
-                )
-            else:
-                outgoing.confirm_return(
-                    session,
-                    bank_line_id=line_id,
-                    account_id=account_id,
-                    payment_id=subject_id,
-                    reason=reason,
-                    principal=principal,
-                    now=now,
-                )
+            outgoing.explain(
+                session,
+                kind=kind,
+                bank_line_id=line_id,
+                account_id=account_id,
+                subject_id=subject_id,
+                reason=reason,
+                principal=current_principal().id,
+                now=edge().clock(),
+            )
     except Refusal as refusal:
         field = f"{kind}-reason" if kind != "refund" else ""
         return _line(line_id, form.with_error(refusal.detail, name=field)), 422

@@ -85,31 +85,13 @@ def post_explain(line_id: str) -> Json:
     with edge().database.transaction() as session:
         if kind == "payout":
             bank.confirm_payout(session, bank_line_id=line_id, principal=principal, now=now)
-        elif kind == "refund":
-            outgoing.confirm_refund(
-                session,
-                bank_line_id=line_id,
-                account_id=account_id,
-                refund_id=subject_id,
-                principal=principal,
-                now=now,
-            )
-        elif kind == "refund-returned":
-            outgoing.confirm_refund_returned(
-                session,
-                bank_line_id=line_id,
-                account_id=account_id,
-                refund_id=subject_id,
-                reason=said["reason"],
-                principal=principal,
-                now=now,
-            )
         else:
-            outgoing.confirm_return(
+            outgoing.explain(
                 session,
+                kind=kind,
                 bank_line_id=line_id,
                 account_id=account_id,
-                payment_id=subject_id,
+                subject_id=subject_id,
                 reason=said["reason"],
                 principal=principal,
                 now=now,

@@ -166,3 +166,30 @@ def confirm_return(
     for one, amount in ((received, use.amount), (line, line.amount)):
         use_line(session, one, "returned", account_id, payment_id, amount, principal, now, reason)
     return row
+
+
+def explain(
+    session: Session,
+    *,
+    kind: str,
+    bank_line_id: str,
+    account_id: str,
+    subject_id: str,
+    reason: str,
+    principal: str,
+    now: datetime,
+) -> None:
+    """Say what a line of money that went out is; it raises what saying so raises.
+
+    Args:
+        kind: `refund`, `refund-returned` or `return`.
+        subject_id: of the refund, or of the payment that the bank took back.
+        reason: not asked of a refund.
+    """
+    what = {"bank_line_id": bank_line_id, "account_id": account_id, "principal": principal}
+    if kind == "refund":
+        confirm_refund(session, refund_id=subject_id, now=now, **what)
+    elif kind == "refund-returned":
+        confirm_refund_returned(session, refund_id=subject_id, reason=reason, now=now, **what)
+    else:
+        confirm_return(session, payment_id=subject_id, reason=reason, now=now, **what)
