@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Generic, TypeVar
 
 from flask import Response, abort, request
@@ -22,9 +23,10 @@ from billing.listing import (
     said,
     slug,
 )
+from billing.money import show_pounds
 from billing.sheets import csv_response, sheet_cell
 
-__all__ = ["PAGE_SIZE", "Field", "Sheet", "csv_response"]
+__all__ = ["PAGE_SIZE", "Field", "Sheet", "csv_response", "pounds_field"]
 
 T = TypeVar("T")
 
@@ -57,6 +59,17 @@ class Field(Generic[T]):
             return self.cell(item)
         value = self.value(item)
         return Cell("" if value is None else str(value))
+
+
+def pounds_field(label: str, of: Callable[[T], Decimal], *, key: str) -> Field[T]:
+    """Return the column of an amount: pounds and pence on the page, the number in the file."""
+    return Field(
+        label,
+        of,
+        lambda item: Cell(show_pounds(of(item)), nowrap=True),
+        key=key,
+        numeric=True,
+    )
 
 
 @dataclass(frozen=True)

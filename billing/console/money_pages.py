@@ -8,7 +8,7 @@ from flask import request, url_for
 
 from billing.access.guards import current_principal
 from billing.access.model import Permission
-from billing.console.lists import Field, Sheet
+from billing.console.lists import Field, Sheet, pounds_field
 from billing.console.money_queries import Payers
 from billing.console.people import Names
 from billing.ledger.tables import ReceivableRow
@@ -151,20 +151,8 @@ def waiting_sheet(
             Field("Details", lambda row: row[0].details, on_page=False),
             Field("Their account", lambda row: row[0].counterparty_account, on_page=False),
             Field("Our account", lambda row: row[1], on_page=False),
-            Field(
-                "Amount",
-                lambda row: row[0].amount,
-                lambda row: Cell(show_pounds(row[0].amount), nowrap=True),
-                key="amount",
-                numeric=True,
-            ),
-            Field(
-                "To match",
-                lambda row: row[0].left,
-                lambda row: Cell(show_pounds(row[0].left), nowrap=True),
-                key="left",
-                numeric=True,
-            ),
+            pounds_field("Amount", lambda row: row[0].amount, key="amount"),
+            pounds_field("To match", lambda row: row[0].left, key="left"),
             Field("Sure", lambda row: tag(row).text, tag),
             Field("Best suggestion", said),
         ),

@@ -14,9 +14,10 @@ from billing.console.blueprint import APPROVES, blueprint
 from billing.console.forms import FormPage, Input
 from billing.console.lists import Field, Sheet
 from billing.console.money_pages import may_approve, may_prepare, typed_amount
+from billing.console.money_undo import undo_form
 from billing.console.money_views_reminders import schedule_words, written_sheet
 from billing.console.people import names_of
-from billing.forms import Form, read_text
+from billing.forms import Form
 from billing.ledger.tables import ReceivableRow
 from billing.listing import Cell
 from billing.money import show_pounds
@@ -318,30 +319,13 @@ def undo_write_off(account_id: str, allocation_id: str) -> Answer:
         if allocation_id not in rows:
             raise operations.AllocationUnknown(f"The account has no write-off {allocation_id}.")
         payer = queries.payers(session)[account_id]
-    row = rows[allocation_id]
-    form = Form({"reason": read_text(request.form, "reason")})
-    if request.method == "POST":
-        try:
-            with edge().database.transaction() as session:
-                operations.undo_allocation(
-                    session,
-                    account_id=account_id,
-                    allocation_id=allocation_id,
-                    reason=form.value("reason"),
-                    principal=current_principal().id,
-                    now=edge().clock(),
-                )
-            flash(f"{show_pounds(row.amount)} is owed again.", "success")
-            return go(here)
-        except Refusal as refusal:
-            form = form.with_error(refusal.detail, name="reason")
-    page = FormPage(
-        f"Undo the write-off of {show_pounds(row.amount)}",
-        form,
-        (Input("reason", "Why it is undone"),),
-        "Undo it",
-        (("Debt", url_for("console.aged_debt")), (payer.name, here)),
-        warning=True,
+    amount = show_pounds(rows[allocation_id].amount)
+    return undo_form(
+        account_id=account_id,
+        allocation_id=allocation_id,
+        title=f"Undo the write-off of {amount}",
+        button="Undo it",
+        said=f"{amount} is owed again.",
+        back=here,
+        crumbs=(("Debt", url_for("console.aged_debt")), (payer.name, here)),
     )
-    shown = render_template("console/form.html", page=page)
-    return (shown, 422) if form.errors else shown

@@ -7,7 +7,7 @@ from flask import Response, render_template, request, url_for
 from billing.console import money_queries as queries
 from billing.console.blueprint import blueprint
 from billing.console.forms import DATE_PARTS, keeping_dates, with_dates
-from billing.console.lists import Field, Sheet
+from billing.console.lists import Field, Sheet, pounds_field
 from billing.console.money_queries import Payers
 from billing.forms import Form
 from billing.listing import Cell
@@ -75,13 +75,7 @@ def debt_sheet(payers: Payers, on: date) -> Sheet[AgedDebt]:
             ),
             Field("ODS code", lambda one: payers[one.account_id].ods_code, on_page=False),
             *(bucket(name) for name in BUCKETS),
-            Field(
-                "Total",
-                lambda one: one.total,
-                lambda one: Cell(show_pounds(one.total), nowrap=True),
-                key="total",
-                numeric=True,
-            ),
+            pounds_field("Total", lambda one: one.total, key="total"),
             Field(
                 "Disputed",
                 lambda one: one.disputed,

@@ -8,9 +8,10 @@ from billing.access.guards import current_principal
 from billing.console import money_queries as queries
 from billing.console.blueprint import PREPARES, blueprint
 from billing.console.forms import FormPage, Input
-from billing.console.lists import Field, Sheet
+from billing.console.lists import Field, Sheet, pounds_field
 from billing.console.money_pages import may_prepare, typed_amount
 from billing.console.money_queries import Payers
+from billing.console.money_undo import undo_form
 from billing.console.money_views_prepaid import drawn_words
 from billing.console.money_views_refunds import refunds_sheet
 from billing.console.people import Names, names_of
@@ -77,20 +78,8 @@ def payments_sheet(payers: Payers) -> Sheet[PaymentRow]:
             ),
             Field("By", lambda row: SOURCES[row.source], key="source"),
             Field("Reference", lambda row: row.reference),
-            Field(
-                "Amount",
-                lambda row: row.amount,
-                lambda row: Cell(show_pounds(row.amount), nowrap=True),
-                key="amount",
-                numeric=True,
-            ),
-            Field(
-                "Left",
-                left_of,
-                lambda row: Cell(show_pounds(left_of(row)), nowrap=True),
-                key="left",
-                numeric=True,
-            ),
+            pounds_field("Amount", lambda row: row.amount, key="amount"),
+            pounds_field("Left", left_of, key="left"),
             Field("State", lambda row: standing(row).text, standing),
         ),
     )
@@ -305,33 +294,17 @@ def undo_allocation(account_id: str, allocation_id: str) -> Answer:
         if row.payment_id is None
         else url_for("console.payment", account_id=account_id, payment_id=row.payment_id)
     )
-    form = Form({"reason": read_text(request.form, "reason")})
-    if request.method == "POST":
-        try:
-            with edge().database.transaction() as session:
-                operations.undo_allocation(
-                    session,
-                    account_id=account_id,
-                    allocation_id=allocation_id,
-                    reason=form.value("reason"),
-                    principal=current_principal().id,
-                    now=edge().clock(),
-                )
-            flash(f"{show_pounds(row.amount)} is taken off invoice {number}.", "success")
-            return go(back)
-        except Refusal as refusal:
-            form = form.with_error(refusal.detail, name="reason")
-    page = FormPage(
-        f"Take {show_pounds(row.amount)} off invoice {number}",
-        form,
-        (Input("reason", "Why it is undone"),),
-        "Take it off",
-        (("Payments", url_for("console.payments")), (payer.name, back)),
+    amount = show_pounds(row.amount)
+    return undo_form(
+        account_id=account_id,
+        allocation_id=allocation_id,
+        title=f"Take {amount} off invoice {number}",
+        button="Take it off",
+        said=f"{amount} is taken off invoice {number}.",
+        back=back,
+        crumbs=(("Payments", url_for("console.payments")), (payer.name, back)),
         words="The invoice is open again by this much, and the money is the account’s to use.",
-        warning=True,
     )
-    shown = render_template("console/form.html", page=page)
-    return (shown, 422) if form.errors else shown
 
 
 @blueprint.route("/money/payments/<account_id>/<payment_id>/take-back", methods=["GET", "POST"])

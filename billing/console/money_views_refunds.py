@@ -8,7 +8,7 @@ from billing.access.guards import current_principal
 from billing.console import money_queries as queries
 from billing.console.blueprint import PREPARES, blueprint
 from billing.console.forms import FormPage, Input
-from billing.console.lists import Field, Sheet
+from billing.console.lists import Field, Sheet, pounds_field
 from billing.console.money_pages import typed_amount
 from billing.console.money_queries import Payers
 from billing.forms import Form
@@ -66,13 +66,7 @@ def refunds_sheet(payers: Payers) -> Sheet[RefundRow]:
             ),
             Field("By", lambda row: "Stripe" if row.via == "stripe" else "Bank", key="via"),
             Field("Why", lambda row: row.reason),
-            Field(
-                "Amount",
-                lambda row: row.amount,
-                lambda row: Cell(show_pounds(row.amount), nowrap=True),
-                key="amount",
-                numeric=True,
-            ),
+            pounds_field("Amount", lambda row: row.amount, key="amount"),
             Field(
                 "State",
                 lambda row: _WORDS[row.status],

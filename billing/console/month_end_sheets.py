@@ -5,7 +5,7 @@ from decimal import Decimal
 
 from flask import url_for
 
-from billing.console.lists import Field, Sheet
+from billing.console.lists import Field, Sheet, pounds_field
 from billing.console.people import Names
 from billing.listing import Cell
 from billing.money import NOUGHT, show_pounds
@@ -99,20 +99,8 @@ def services_sheet(month: Month) -> Sheet[ServiceFigures]:
         fields=(
             Field("Service", lambda item: item.name, key="service"),
             Field("Accounts", lambda item: item.accounts, key="accounts", numeric=True),
-            Field(
-                "Net",
-                lambda item: item.net,
-                lambda item: Cell(show_pounds(item.net), nowrap=True),
-                key="net",
-                numeric=True,
-            ),
-            Field(
-                "Last month",
-                lambda item: item.last_net,
-                lambda item: Cell(show_pounds(item.last_net), nowrap=True),
-                key="last",
-                numeric=True,
-            ),
+            pounds_field("Net", lambda item: item.net, key="net"),
+            pounds_field("Last month", lambda item: item.last_net, key="last"),
             Field(
                 "Change",
                 lambda item: item.change,
@@ -154,13 +142,7 @@ def variance_sheet(month: Month) -> Sheet[AccountFigures]:
                 key="status",
             ),
             Field("Status reason", lambda item: item.reason, on_page=False),
-            Field(
-                "Net",
-                lambda item: item.net,
-                lambda item: Cell(show_pounds(item.net), nowrap=True),
-                key="net",
-                numeric=True,
-            ),
+            pounds_field("Net", lambda item: item.net, key="net"),
             Field("VAT", lambda item: item.vat, on_page=False),
             Field("Total", lambda item: item.total, on_page=False),
             Field("Corrections", lambda item: item.corrections, on_page=False),

@@ -7,7 +7,7 @@ from decimal import Decimal
 from flask import url_for
 
 from billing.chart import Chart, Series
-from billing.console.lists import Field, Sheet
+from billing.console.lists import Field, Sheet, pounds_field
 from billing.console.overview_queries import MeterUse, PoolStanding, Spend, Waiting
 from billing.documents.words import plural, show_unit_price
 from billing.listing import Cell, Listing
@@ -189,13 +189,7 @@ def use_sheet(month: Month, names: dict[str, str]) -> Sheet[MeterUse]:
             ),
             Field("Unit", lambda item: item.unit, on_page=False),
             Field("Accounts", lambda item: item.accounts, key="accounts", numeric=True),
-            Field(
-                "Charges",
-                lambda item: item.amount,
-                lambda item: Cell(show_pounds(item.amount), nowrap=True),
-                key="amount",
-                numeric=True,
-            ),
+            pounds_field("Charges", lambda item: item.amount, key="amount"),
         ),
     )
 
