@@ -59,6 +59,7 @@ class AccountFigures:
         last_net: of the month before, None when it had no invoice.
         checked: the checks of each draft by its id, against why invoices are sent back; see
             `runs.checklist`.
+        noted: those of them that do not pass.
         documents: how many drafts or issued documents.
     """
 
@@ -75,11 +76,7 @@ class AccountFigures:
     last_net: Decimal | None
     documents: int
     checked: Mapping[str, tuple[Check, ...]] = field(default_factory=dict)
-
-    @property
-    def checklist(self) -> tuple[Check, ...]:
-        """The checks of all its drafts."""
-        return tuple(check for checks in self.checked.values() for check in checks)
+    noted: tuple[Check, ...] = ()
 
     @property
     def change(self) -> Decimal:
@@ -89,12 +86,12 @@ class AccountFigures:
     @property
     def failing(self) -> tuple[Check, ...]:
         """The checks of its drafts that hold them back."""
-        return tuple(check for check in self.checklist if check.outcome is Outcome.FAIL)
+        return tuple(check for check in self.noted if check.outcome is Outcome.FAIL)
 
     @property
     def warnings(self) -> tuple[Check, ...]:
         """The checks of its drafts that a person should know of."""
-        return tuple(check for check in self.checklist if check.outcome is Outcome.WARN)
+        return tuple(check for check in self.noted if check.outcome is Outcome.WARN)
 
     @property
     def is_outlier(self) -> bool:
@@ -160,6 +157,8 @@ class Review:
         """How many accounts fail, and how many are warned of, on each check of the list."""
         found: dict[str, tuple[int, int]] = {}
         for account in self.accounts:
+            if not account.noted:
+                continue
             failing = {check.name for check in account.failing}
             for name in failing | {check.name for check in account.warnings}:
                 fails, warns = found.get(name, (0, 0))

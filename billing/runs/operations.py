@@ -24,6 +24,7 @@ from billing.runs import queries
 from billing.runs.checks import run_checks
 from billing.runs.drafting import lock_account, move_account
 from billing.runs.model import GRACE_DAYS, Check, Outcome, may_start_at
+from billing.runs.services import service_sums
 from billing.runs.tables import BillRunAccountRow, BillRunRow
 from billing.tariffs.operations import FourEyes, note_invoiced
 from metering.kit import audit
@@ -144,6 +145,7 @@ def begin_drafting(session: Session, *, run_id: str, now: datetime) -> None:
         raise RunStanding(f"The run of {Month.of_day(row.month).name} is {row.status}.")
     freeze_month(session, month=Month.of_day(row.month), now=now)
     add_accounts(session, run_id=run_id, now=now)
+    row.services = None
     checks = run_checks(session, month=Month.of_day(row.month))
     row.checks = [check.to_json() for check in checks]
     session.flush()
@@ -160,12 +162,17 @@ def refuse_blocked(checks: tuple[Check, ...]) -> None:
 
 
 def finish_drafting(session: Session, *, run_id: str, now: datetime) -> str:
-    """Mark the run drafted once no account waits; return the run's status."""
+    """Mark the run drafted once no account waits, and keep its sums; return the run's status."""
     row = queries.run(session, run_id=run_id, for_update=True)
-    if row.status == "open" and not queries.accounts_at(session, run_id=run_id, status="waiting"):
+    if row.status not in {"open", "drafted"} or queries.accounts_at(
+        session, run_id=run_id, status="waiting"
+    ):
+        return row.status
+    row.services = [item.to_json() for item in service_sums(session, run_id=run_id)]
+    if row.status == "open":
         row.status = "drafted"
         row.drafted_at = now
-        session.flush()
+    session.flush()
     return row.status
 
 
@@ -214,7 +221,9 @@ def release_account(
         discard_drafts(session, account_id=account_id, run_id=run_id)
         standing = lock_account(session, run_id=run_id, account_id=account_id)
         move_account(session, standing, "waiting", now, None)
-        session.execute(update(BillRunRow).where(BillRunRow.id == run_id).values(status="open"))
+        session.execute(
+            update(BillRunRow).where(BillRunRow.id == run_id).values(status="open", services=None)
+        )
     _note(session, "release account", run, principal, now, {"account": account_id})
 
 
@@ -237,7 +246,7 @@ def reopen_run(session: Session, *, run_id: str, principal: str, now: datetime) 
     session.execute(
         update(BillRunRow)
         .where(BillRunRow.id == run_id)
-        .values(status="open", drafted_at=None, wanted=None)
+        .values(status="open", drafted_at=None, wanted=None, services=None)
     )
     _note(session, "reopen bill run", run, principal, now, {})
 

@@ -2,18 +2,18 @@
 
 from collections.abc import Sequence
 from decimal import Decimal
-from typing import Any
 
-from sqlalchemy import Select, case, func, select
+from sqlalchemy import case, cast, func, select
+from sqlalchemy.dialects.postgresql import JSONB, JSONPATH
 from sqlalchemy.orm import Session
 
 from billing.accounts.tables import AccountRow
 from billing.invoices import queries as invoices
 from billing.invoices.tables import InvoiceLineRow, InvoiceRow
 from billing.money import NOUGHT
-from billing.runs.model import AccountFigures, Check, Review, ServiceFigures
+from billing.runs.model import AccountFigures, Check, Outcome, Review
+from billing.runs.services import service_figures
 from billing.runs.tables import BillRunAccountRow, BillRunRow
-from billing.tariffs import queries as tariffs
 from metering.kit.errors import NotFound
 from metering.organisations.tables import OrganisationRow
 from metering.periods import Month
@@ -85,7 +85,8 @@ def review(session: Session, *, run_id: str, account_id: str | None = None) -> R
     """Return a run with its figures, against those of the month before.
 
     Args:
-        account_id: narrows `accounts` to one, and leaves `services` out.
+        account_id: narrows `accounts` to one, and leaves `services` out; only then is
+            `checked` filled.
 
     Raises:
         RunUnknown: there is none with this id.
@@ -103,7 +104,8 @@ def review(session: Session, *, run_id: str, account_id: str | None = None) -> R
             AccountRow.name,
             BillRunAccountRow.status,
             BillRunAccountRow.reason,
-            BillRunAccountRow.checklist,
+            # Of all accounts, what passes is left where it is: it is nearly everything.
+            _NOTED if account_id is None else BillRunAccountRow.checklist,
         )
         .join(AccountRow, AccountRow.id == BillRunAccountRow.account_id)
         .join(OrganisationRow, OrganisationRow.id == AccountRow.organisation_id)
@@ -117,6 +119,20 @@ def review(session: Session, *, run_id: str, account_id: str | None = None) -> R
     figures = []
     for account, ods_code, name, status, reason, checklist in session.execute(standings):
         net, vat, total, saving, documents = sums.get(account, nothing)
+        checked = {
+            document["document"]: tuple(read(said) for said in document["checks"])
+            for document in (checklist if account_id is not None else ())
+        }
+        noted = (
+            tuple(read(said) for said in checklist or ())
+            if account_id is None
+            else tuple(
+                check
+                for checks in checked.values()
+                for check in checks
+                if check.outcome is not Outcome.PASS
+            )
+        )
         figures.append(
             AccountFigures(
                 account_id=account,
@@ -131,10 +147,8 @@ def review(session: Session, *, run_id: str, account_id: str | None = None) -> R
                 pool_saving=saving,
                 last_net=last.get(account),
                 documents=documents,
-                checked={
-                    document["document"]: tuple(read(said) for said in document["checks"])
-                    for document in checklist
-                },
+                checked=checked,
+                noted=noted,
             )
         )
     return Review(
@@ -145,8 +159,21 @@ def review(session: Session, *, run_id: str, account_id: str | None = None) -> R
         approved_by=row.approved_by,
         checks=tuple(Check.read(said) for said in row.checks),
         accounts=tuple(figures),
-        services=_services(session, run_id=run_id, month=month) if account_id is None else (),
+        services=service_figures(session, row=row, before=run_of(session, month=month.previous))
+        if account_id is None
+        else (),
     )
+
+
+_NOTED = func.nullif(
+    func.jsonb_path_query_array(
+        BillRunAccountRow.checklist,
+        cast('$[*].checks[*] ? (@.outcome != "pass")', JSONPATH),
+        type_=JSONB,
+    ),
+    cast("[]", JSONB),
+    type_=JSONB,
+)
 
 
 class _Checks:
@@ -204,42 +231,3 @@ def _corrections(session: Session, *, run_id: str, account_id: str | None) -> di
     if account_id is not None:
         statement = statement.where(InvoiceRow.account_id == account_id)
     return {row[0]: row[1] for row in session.execute(statement)}
-
-
-def _service_sums(run_id: str) -> Select[Any]:
-    of_accounts = (
-        select(InvoiceLineRow.tariff_code, func.sum(_SIGN * InvoiceLineRow.net).label("net"))
-        .join(
-            InvoiceRow,
-            (InvoiceLineRow.account_id == InvoiceRow.account_id)
-            & (InvoiceLineRow.invoice_id == InvoiceRow.id),
-        )
-        .where(InvoiceRow.run_id == run_id, InvoiceRow.status != "discarded")
-        .group_by(InvoiceLineRow.tariff_code, InvoiceRow.account_id)
-        .subquery()
-    )
-    return select(of_accounts.c.tariff_code, func.sum(of_accounts.c.net), func.count()).group_by(
-        of_accounts.c.tariff_code
-    )
-
-
-def _services(session: Session, *, run_id: str, month: Month) -> tuple[ServiceFigures, ...]:
-    """Return what each service comes to in the run, against the run of the month before."""
-    before = run_of(session, month=month.previous)
-    sums: dict[str, dict[str, tuple[Decimal, int]]] = {}
-    for run_of_month in (run_id, before.id if before is not None else ""):
-        sums[run_of_month] = {
-            row[0]: (row[1], row[2]) for row in session.execute(_service_sums(run_of_month))
-        }
-    now, last = sums[run_id], sums.get(before.id, {}) if before is not None else {}
-    names = {row.code: row.name for row in tariffs.tariffs(session)}
-    return tuple(
-        ServiceFigures(
-            code=code,
-            name=names.get(code, code),
-            net=now.get(code, (NOUGHT, 0))[0],
-            last_net=last.get(code, (NOUGHT, 0))[0],
-            accounts=now.get(code, (NOUGHT, 0))[1],
-        )
-        for code in sorted(now.keys() | last.keys(), key=lambda code: names.get(code, code))
-    )

@@ -5,6 +5,7 @@ from decimal import Decimal
 from typing import Any
 
 from sqlalchemy import CheckConstraint, ForeignKey, PrimaryKeyConstraint
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from metering.kit.columns import Base, Pounds
@@ -16,7 +17,9 @@ class BillRunRow(Base):
     `supplier` is who sends the invoices, as set when the run started. What is due below
     `smallest_invoice`, pounds without VAT, is carried over, but never past March.
     `wanted` is work that a person asked for and a job does: `draft` or `issue`, by
-    `wanted_by`. Invoices refer to it, so on a cluster it is a copy on every node.
+    `wanted_by`. `services` is what each service comes to, kept from when every account is
+    drafted until a draft may change: `{"tariff", "net", "accounts"}` for each. Invoices refer
+    to it, so on a cluster it is a copy on every node.
     """
 
     __tablename__ = "bill_runs"
@@ -41,6 +44,7 @@ class BillRunRow(Base):
     smallest_invoice: Mapped[Decimal] = mapped_column(Pounds, server_default="0.00")
     wanted: Mapped[str | None]
     wanted_by: Mapped[str | None]
+    services: Mapped[list[Any] | None] = mapped_column(JSONB(none_as_null=True))
 
 
 class BillRunAccountRow(Base):

@@ -261,9 +261,11 @@ def test_an_account_that_needs_an_order_waits_for_one(database: Database) -> Non
         )
     work.draft_run(database, run_id=run_id, now=story.after(APRIL))
     with database.snapshot() as session:
-        (account,) = queries.review(session, run_id=run_id).accounts
+        (account,) = queries.review(session, run_id=run_id, account_id=trust.id).accounts
         assert account.status == "drafted"
-        assert {check.outcome.value for check in account.checklist} == {"pass"}
+        (checks,) = account.checked.values()
+        assert {check.outcome.value for check in checks} == {"pass"}
+        assert account.noted == ()
 
 
 def start_with_smallest(database: Database, month: Month, smallest: str) -> str:
