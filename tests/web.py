@@ -20,6 +20,7 @@ from metering.kit.config import Settings
 from metering.kit.db import Database
 from metering.kit.roles import WEB
 from metering.kit.web import Edge, edge
+from tests import compiled
 
 __all__ = ["START", "Clock", "Edge", "TestResponse", "csrf_token", "make_app", "send", "signed_in"]
 
@@ -46,6 +47,7 @@ def make_app(database: Database, folder: Path, clock: Clock, **environment: str)
     settings = Settings.from_environment({"PAYGO_DATA_DIR": str(folder), **environment})
     app = create_app(settings, as_web(database), clock=clock, jobs=ALL_JOBS)
     app.testing = True
+    compiled.share_templates(app)
     return app
 
 
