@@ -4,6 +4,7 @@ import gc
 import hashlib
 import os
 import random
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,18 @@ def pytest_collection_finish() -> None:
 def pytest_configure_node(node: Any) -> None:
     """Tell a process of pytest-xdist the seed."""
     node.workerinput["fault_seed"] = node.config.stash[SEED]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any, error: object) -> None:
+    """Say how a process of pytest-xdist died; xdist itself does not."""
+    if error is not None:
+        try:
+            status = node.gateway._io.popen.wait(timeout=20)
+        except subprocess.TimeoutExpired:
+            status = "none, it still runs"
+        reporter = node.config.pluginmanager.get_plugin("terminalreporter")
+        reporter.write_line(f"\n{node.gateway.id} died, exit status {status}: {error}", red=True)
 
 
 def pytest_terminal_summary(
