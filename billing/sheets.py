@@ -7,13 +7,18 @@ list's file, the answer is the file and no page is drawn (Flask's `abort` with a
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
+from io import TextIOWrapper
+from tempfile import SpooledTemporaryFile
 
 from flask import Response, abort, request
 
 from billing.documents.sheet import Cell as SheetCell
-from billing.documents.sheet import write_sheet
+from billing.documents.sheet import write_rows
 from billing.listing import Listing, Value, one_page, said, sorted_whole
 from metering.periods import london
+
+_IN_MEMORY = 4 * 1024 * 1024
+_PIECE = 64 * 1024
 
 
 def listed(whole: Listing, *, download: str | None = None) -> Listing:
@@ -45,13 +50,34 @@ def listed(whole: Listing, *, download: str | None = None) -> Listing:
 
 def send_file(name: str, header: Sequence[str], rows: Iterable[Sequence[Value]]) -> None:
     """Answer with a CSV file, at once."""
-    cells = ([sheet_cell(value) for value in row] for row in rows)
-    abort(csv_response(write_sheet(header, cells, for_people=True), name=name))
+    abort(sheet_response(name, header, rows))
+
+
+def sheet_response(name: str, header: Sequence[str], rows: Iterable[Sequence[Value]]) -> Response:
+    """Return rows as a CSV file to keep, however many they are.
+
+    They are all read here, inside the caller's transaction, and what is beyond a few megabytes
+    waits on disk: whoever fetches the file slowly holds neither memory nor a connection.
+    """
+    spool = SpooledTemporaryFile(max_size=_IN_MEMORY)  # noqa: SIM115 - closed with the response
+    text = TextIOWrapper(spool, encoding="utf-8-sig", newline="")
+    write_rows(text, header, ([sheet_cell(value) for value in row] for row in rows))
+    text.detach()
+    length = spool.tell()
+    spool.seek(0)
+    response = _attached(Response(iter(lambda: spool.read(_PIECE), b"")), name=name)
+    response.content_length = length
+    response.call_on_close(spool.close)
+    return response
 
 
 def csv_response(content: bytes, *, name: str) -> Response:
     """Return a CSV file to keep."""
-    response = Response(content, content_type="text/csv; charset=utf-8")
+    return _attached(Response(content), name=name)
+
+
+def _attached(response: Response, *, name: str) -> Response:
+    response.headers["Content-Type"] = "text/csv; charset=utf-8"
     response.headers["Content-Disposition"] = f'attachment; filename="{name}.csv"'
     return response
 

@@ -1,12 +1,13 @@
 """Search of the audit trail."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import ColumnElement, Text, cast, func, select
 from sqlalchemy.orm import Session
 
+from billing.console.stored_lists import TOGETHER
 from metering.kit.paging import different
 from metering.kit.tables import AuditEntryRow
 
@@ -45,17 +46,27 @@ class Search:
 
 
 def entries(
-    session: Session, *, search: Search, limit: int, offset: int = 0, descending: bool = True
-) -> Sequence[AuditEntryRow]:
-    """Return entries in the order in which they were made, the latest first or last."""
+    session: Session,
+    *,
+    search: Search,
+    limit: int | None,
+    offset: int = 0,
+    descending: bool = True,
+) -> Iterable[AuditEntryRow]:
+    """Return entries in the order in which they were made, the latest first or last.
+
+    Args:
+        limit: None is all of them, read in pieces while they are taken.
+    """
     position = AuditEntryRow.position
-    return session.scalars(
+    statement = (
         select(AuditEntryRow)
         .where(*search.conditions())
         .order_by(position.desc() if descending else position.asc())
-        .limit(limit)
-        .offset(offset)
-    ).all()
+    )
+    if limit is None:
+        return session.scalars(statement.execution_options(yield_per=TOGETHER))
+    return session.scalars(statement.limit(limit).offset(offset)).all()
 
 
 def count(session: Session, *, search: Search) -> int:

@@ -1,7 +1,7 @@
 """The audit trail: who did what, to what, when; and proof that nothing in it was changed."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
 from urllib.parse import urlencode
@@ -15,11 +15,10 @@ from billing.console import audit_queries as queries
 from billing.console.audit_queries import Search
 from billing.console.blueprint import blueprint
 from billing.console.forms import keeping_dates, with_dates
-from billing.console.lists import csv_response
-from billing.console.people import names_of
-from billing.documents.sheet import write_sheet
+from billing.console.people import Names, names_of
 from billing.forms import Form
 from billing.listing import Cell, Column, Listing, read_asked
+from billing.sheets import sheet_response
 from metering.kit import audit
 from metering.kit.errors import NotFound
 from metering.kit.guards import guarded
@@ -29,7 +28,6 @@ from metering.periods import london_midnight, show_moment
 
 SEES_AUDIT = permitted(Permission.SEE_AUDIT)
 PAGE_SIZE = 50
-FILE_ROWS_MOST = 100_000
 LATEST_PROVED = 2_000
 """Entries that the proof checks at once; all are checked when a person asks for it."""
 
@@ -70,6 +68,27 @@ def _read_search() -> tuple[Search, Form]:
     return search, form
 
 
+def _file(rows: Iterable[AuditEntryRow], names: Names) -> Response:
+    return sheet_response(
+        "audit-trail",
+        ("Entry", "At", "Who", "Principal", "Action", "Object", "Object id", "Facts", "Seal"),
+        (
+            (
+                row.position,
+                row.at.isoformat(),
+                names[row.principal],
+                row.principal,
+                row.action,
+                row.object_kind,
+                row.object_id,
+                json.dumps(row.facts, ensure_ascii=False, sort_keys=True),
+                row.seal,
+            )
+            for row in rows
+        ),
+    )
+
+
 @blueprint.get("/audit")
 @guarded(SEES_AUDIT)
 def audit_trail() -> Response | str:
@@ -83,32 +102,14 @@ def audit_trail() -> Response | str:
         rows = queries.entries(
             session,
             search=search,
-            limit=FILE_ROWS_MOST if wants_file else PAGE_SIZE,
-            offset=0 if wants_file else (page - 1) * PAGE_SIZE,
+            limit=None if wants_file else PAGE_SIZE,
+            offset=(page - 1) * PAGE_SIZE,
             descending=asked.direction == "descending",
         )
         principals, actions, kinds = queries.choices(session)
-        names = names_of(session, principals=[*principals, *(row.principal for row in rows)])
-    if wants_file:
-        content = write_sheet(
-            ("Entry", "At", "Who", "Principal", "Action", "Object", "Object id", "Facts", "Seal"),
-            (
-                (
-                    row.position,
-                    row.at.isoformat(),
-                    names[row.principal],
-                    row.principal,
-                    row.action,
-                    row.object_kind,
-                    row.object_id,
-                    json.dumps(row.facts, ensure_ascii=False, sort_keys=True),
-                    row.seal,
-                )
-                for row in rows
-            ),
-            for_people=True,
-        )
-        return csv_response(content, name="audit-trail")
+        names = names_of(session, principals=principals)
+        if wants_file:
+            return _file(rows, names)
     query = {name: text for name, text in request.args.items() if text and name not in _ORDER}
     path, order = url_for("console.audit_trail"), {"sort": "entry", "direction": asked.direction}
     listing = Listing(

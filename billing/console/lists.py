@@ -1,13 +1,12 @@
 """Lists that fit in memory: put in order, paged, and given as a file, by one description."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Generic, TypeVar
 
 from flask import Response, abort, request
 
-from billing.documents.sheet import write_sheet
 from billing.listing import (
     NOTHING_FOUND,
     Asked,
@@ -24,7 +23,7 @@ from billing.listing import (
     slug,
 )
 from billing.money import show_pounds
-from billing.sheets import csv_response, sheet_cell
+from billing.sheets import csv_response, sheet_response
 
 __all__ = ["PAGE_SIZE", "Field", "Sheet", "csv_response", "pounds_field"]
 
@@ -102,10 +101,17 @@ class Sheet(Generic[T]):
         """Whether the address asks for the file."""
         return request.args.get("download") == self.name
 
-    def window(self) -> tuple[int, int]:
-        """Return the limit and offset of the page that the address asks for."""
-        page = self._asked_in_sql.page
-        return self.page_size, (page - 1) * self.page_size
+    def window(self, total: int) -> tuple[int, int]:
+        """Return the limit and offset of the page that the address asks for, of so many rows."""
+        return self.page_size, (self._page_in_sql(total) - 1) * self.page_size
+
+    def _page_in_sql(self, total: int) -> int:
+        return min(self._asked_in_sql.page, max(1, -(-total // self.page_size)))
+
+    @property
+    def words(self) -> str:
+        """What the address looks for in the list."""
+        return request.args.get(f"{self._prefix}find", "").strip()[:100]
 
     @property
     def asked_order(self) -> tuple[str, Direction]:
@@ -147,7 +153,7 @@ class Sheet(Generic[T]):
             direction=self.direction,
             prefix=self._prefix,
         )
-        words = request.args.get(f"{self._prefix}find", "").strip()[:100]
+        words = self.words
         if words and self.findable:
             rows = holding(rows, words=words, texts=self._texts)
         by = keyed.get(asked.sort)
@@ -165,6 +171,7 @@ class Sheet(Generic[T]):
         query: Mapping[str, str] | None = None,
         empty: str | None = None,
         total: int | None = None,
+        findable: bool = False,
     ) -> Listing:
         """Return the list as the address in hand asks for it; where it asks for the file, send it.
 
@@ -172,17 +179,19 @@ class Sheet(Generic[T]):
             query: the filters in force.
             empty: what to say instead when filters leave nothing.
             total: rows on all pages; then `rows` are of the page in hand alone, in order.
+            findable: then, whether words can be looked for; the rows hold them.
         """
         if self.wanted and total is None:
             abort(self.file(rows))
         if total is None:
-            ordered, asked, words = self._ordered(rows)
+            ordered, asked, found_words = self._ordered(rows)
+            words: str | None = found_words
             page = min(asked.page, max(1, -(-len(ordered) // self.page_size)))
             cut = ordered[(page - 1) * self.page_size : page * self.page_size]
             keys = {id(field): key for key, field in self._keyed}
         else:
-            asked, cut, words = self._asked_in_sql, rows, None
-            page = asked.page
+            asked, cut, words = self._asked_in_sql, rows, self.words if findable else None
+            page = self._page_in_sql(total)
             keys = {id(field): field.key for field in self.fields if field.key}
         fields = [field for field in self.fields if field.on_page]
         kept = {name: text for name, text in (query or {}).items() if text}
@@ -215,11 +224,13 @@ class Sheet(Generic[T]):
 
     def file(self, rows: Sequence[T]) -> Response:
         """Return all rows as a CSV file, in the order that the address asks for."""
+        return self.file_in_order(self._ordered(rows)[0])
+
+    def file_in_order(self, rows: Iterable[T]) -> Response:
+        """Return rows as a CSV file, in the order in which they come; they are read one by one."""
         fields = [field for field in self.fields if field.in_file]
-        ordered, _, _ = self._ordered(rows)
-        content = write_sheet(
+        return sheet_response(
+            self.name,
             [field.label for field in fields],
-            ([sheet_cell(field.value(row)) for field in fields] for row in ordered),
-            for_people=True,
+            ([field.value(row) for field in fields] for row in rows),
         )
-        return csv_response(content, name=self.name)

@@ -1,6 +1,6 @@
 """What the page of one bank line shows: suggestions in words, the trail, what may be said."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -106,19 +106,19 @@ def suggestion_view(
 
 
 def waiting_sheet(
-    best: Mapping[str, Suggestion | None], *, state: str
+    best: Callable[[Unmatched], Suggestion | None], *, state: str
 ) -> Sheet[tuple[Unmatched, str]]:
-    """Return the list of bank lines; `best` suggestions by line where they were worked out."""
+    """Return the list of bank lines; `best` gives the suggestion of one that came in, if any."""
 
     def said(row: tuple[Unmatched, str]) -> str:
-        suggestion = best.get(row[0].id)
+        suggestion = best(row[0])
         return "" if suggestion is None else suggestion.why
 
     def tag(row: tuple[Unmatched, str]) -> Cell:
         line = row[0]
         if line.left == 0:
             return Cell("Matched", colour="green")
-        suggestion = best.get(line.id)
+        suggestion = best(line)
         if suggestion is None:
             return Cell("Money out" if line.amount < 0 else "No suggestion", colour="grey")
         words, colour = confidence(suggestion.score)

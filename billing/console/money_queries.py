@@ -6,7 +6,7 @@ from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Select, func, or_, select
+from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
 from billing.accounts.tables import AccountRow
@@ -25,13 +25,10 @@ from billing.payments.tables import (
     PaymentRow,
     RefundRow,
     ReminderRow,
-    StripeInvoiceRow,
-    WebhookEventRow,
 )
 from metering.organisations.tables import OrganisationRow
 from metering.periods import london_midnight
 
-MOST_ROWS = 5_000
 MOST_CHOICES = 300
 
 
@@ -137,34 +134,6 @@ def waiting(session: Session) -> Waiting:
     return Waiting(lines=row[0], came_in=row[1], went_out=-row[2], refused_calls=refused or 0)
 
 
-def bank_lines(session: Session, *, state: str, search: str) -> Sequence[BankLineRow]:
-    """Return bank lines, oldest first while they wait, latest first otherwise.
-
-    Args:
-        state: `waiting`, `matched` or empty for all.
-        search: kept in payer, account, reference, details or amount.
-    """
-    statement = select(BankLineRow).limit(MOST_ROWS)
-    if state == "waiting":
-        statement = statement.where(BankLineRow.identified != BankLineRow.amount)
-        statement = statement.order_by(BankLineRow.booked_on, BankLineRow.id)
-    else:
-        statement = statement.order_by(BankLineRow.booked_on.desc(), BankLineRow.id.desc())
-    if state == "matched":
-        statement = statement.where(BankLineRow.identified == BankLineRow.amount)
-    if search:
-        like = f"%{search.replace('%', '').replace('_', '')}%"
-        statement = statement.where(
-            or_(
-                BankLineRow.counterparty.ilike(like),
-                BankLineRow.counterparty_account.ilike(like),
-                BankLineRow.reference.ilike(like),
-                BankLineRow.details.ilike(like),
-            )
-        )
-    return session.scalars(statement).all()
-
-
 def statement_imports(session: Session) -> Sequence[tuple[BankStatementRow, int]]:
     """Return each imported statement with how many of its lines were new, latest first."""
     added = (
@@ -176,7 +145,6 @@ def statement_imports(session: Session) -> Sequence[tuple[BankStatementRow, int]
         select(BankStatementRow, func.coalesce(added.c.added, 0))
         .outerjoin(added, added.c.statement_id == BankStatementRow.id)
         .order_by(BankStatementRow.imported_at.desc(), BankStatementRow.id)
-        .limit(MOST_ROWS)
     )
     return [(row, count) for row, count in rows]
 
@@ -184,9 +152,9 @@ def statement_imports(session: Session) -> Sequence[tuple[BankStatementRow, int]
 def remittance_imports(session: Session) -> Sequence[RemittanceAdviceRow]:
     """Return imported remittance advices, latest first."""
     return session.scalars(
-        select(RemittanceAdviceRow)
-        .order_by(RemittanceAdviceRow.imported_at.desc(), RemittanceAdviceRow.id)
-        .limit(MOST_ROWS)
+        select(RemittanceAdviceRow).order_by(
+            RemittanceAdviceRow.imported_at.desc(), RemittanceAdviceRow.id
+        )
     ).all()
 
 
@@ -224,13 +192,6 @@ def numbers(session: Session, *, document_ids: Sequence[str | None]) -> dict[str
 
 
 _LEFT = PaymentRow.amount - PaymentRow.allocated - PaymentRow.refunded
-_ORDERS: dict[str, Any] = {
-    "account": AccountRow.name,
-    "received": PaymentRow.received_on,
-    "source": PaymentRow.source,
-    "amount": PaymentRow.amount,
-    "left": _LEFT,
-}
 
 
 def _payments(*fields: Any, account_id: str, state: str) -> Select[Any]:
@@ -244,30 +205,15 @@ def _payments(*fields: Any, account_id: str, state: str) -> Select[Any]:
     return statement
 
 
-def payments(
-    session: Session,
-    *,
-    account_id: str = "",
-    state: str = "",
-    sort: str = "received",
-    descending: bool = True,
-    limit: int | None = None,
-    offset: int = 0,
-) -> Sequence[PaymentRow]:
-    """Return payments, by default the latest first.
+def payments(session: Session, *, account_id: str, state: str = "") -> Sequence[PaymentRow]:
+    """Return an account's payments, the latest first.
 
     Args:
         state: `left` keeps those of which something is unused, `back` those taken back.
-        sort: `account`, `received`, `source`, `amount` or `left`.
-        limit: at most so many, None for all.
     """
     statement = _payments(PaymentRow, account_id=account_id, state=state)
-    if sort == "account":
-        statement = statement.join(AccountRow, AccountRow.id == PaymentRow.account_id)
-    order = _ORDERS[sort]
     latest = PaymentRow.received_on.desc(), PaymentRow.id.desc()
-    statement = statement.order_by(order.desc() if descending else order, *latest)
-    return session.scalars(statement.limit(limit).offset(offset)).all()
+    return session.scalars(statement.order_by(*latest)).all()
 
 
 def payment_sums(session: Session, *, account_id: str = "", state: str = "") -> tuple[int, Decimal]:
@@ -319,7 +265,7 @@ def refunds(
         statement = statement.where(RefundRow.payment_id == payment_id)
     if state:
         statement = statement.where(RefundRow.status == state)
-    return session.scalars(statement.limit(MOST_ROWS)).all()
+    return session.scalars(statement).all()
 
 
 def refunds_of_amount(session: Session, *, amount: Decimal, status: str) -> Sequence[RefundRow]:
@@ -353,29 +299,13 @@ def uses_of_payment(session: Session, *, payment_id: str) -> Sequence[BankLineUs
     ).all()
 
 
-def reminders_written(
-    session: Session, *, account_id: str = "", limit: int = 500
-) -> Sequence[ReminderRow]:
-    """Return reminders that were written, latest first."""
-    statement = select(ReminderRow).order_by(ReminderRow.written_at.desc(), ReminderRow.invoice_id)
-    if account_id:
-        statement = statement.where(ReminderRow.account_id == account_id)
-    return session.scalars(statement.limit(limit)).all()
-
-
-def stripe_invoices(session: Session) -> Sequence[tuple[StripeInvoiceRow, ReceivableRow]]:
-    """Return what Stripe says of pushed invoices, beside what the ledger says, latest first."""
-    rows = session.execute(
-        select(StripeInvoiceRow, ReceivableRow)
-        .join(
-            ReceivableRow,
-            (ReceivableRow.account_id == StripeInvoiceRow.account_id)
-            & (ReceivableRow.document_id == StripeInvoiceRow.invoice_id),
-        )
-        .order_by(ReceivableRow.issued_on.desc(), ReceivableRow.number)
-        .limit(MOST_ROWS)
-    )
-    return [(remote, own) for remote, own in rows]
+def reminders_written(session: Session, *, account_id: str) -> Sequence[ReminderRow]:
+    """Return reminders that were written to an account, latest first."""
+    return session.scalars(
+        select(ReminderRow)
+        .where(ReminderRow.account_id == account_id)
+        .order_by(ReminderRow.written_at.desc(), ReminderRow.invoice_id)
+    ).all()
 
 
 def pending_calls(session: Session) -> int:
@@ -388,15 +318,6 @@ def pending_calls(session: Session) -> int:
         )
         or 0
     )
-
-
-def webhooks_seen(session: Session, *, limit: int = 500) -> Sequence[WebhookEventRow]:
-    """Return the webhooks that came, latest first."""
-    return session.scalars(
-        select(WebhookEventRow)
-        .order_by(WebhookEventRow.received_at.desc(), WebhookEventRow.id)
-        .limit(limit)
-    ).all()
 
 
 def last_bank_account(session: Session) -> str | None:

@@ -247,7 +247,9 @@ def account_money(account_id: str) -> Response | str:
             if row.undoes is None
         ],
         schedule=schedule_words(schedule),
-        written=written_sheet(payers, numbers, with_account=False).listing(written),
+        written=written_sheet(payers, with_account=False).listing(
+            [(row, numbers.get(row.invoice_id, row.invoice_id)) for row in written]
+        ),
     )
 
 

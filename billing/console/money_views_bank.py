@@ -1,6 +1,5 @@
 """Bank lines: the queue of what is unmatched, and one line with all that may be said of it."""
 
-from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal, InvalidOperation
 
 from flask import Response, flash, render_template, request, url_for
@@ -19,7 +18,9 @@ from billing.console.money_pages import (
     uses_listing,
     waiting_sheet,
 )
+from billing.console.money_stored import bank_lines
 from billing.console.people import names_of
+from billing.console.stored_lists import stored_listing
 from billing.forms import Form, read_text
 from billing.money import NOUGHT, show_pounds
 from billing.payments.bank import operations as bank
@@ -41,28 +42,22 @@ STATES = (("waiting", "To match"), ("matched", "Matched"), ("all", "All"))
 _SUGGESTED = 200
 
 
-class _Suggested(Mapping[str, Suggestion | None]):
+class _Suggested:
     """The best suggestion of each line of the queue, worked out when a cell asks for it."""
 
-    def __init__(self, lines: Iterable[Unmatched], against: Ledger) -> None:
-        self._lines = {line.id: line for line in lines if line.left > 0}
+    def __init__(self, against: Ledger) -> None:
         self._against = against
         self._found: dict[str, Suggestion | None] = {}
 
-    def __getitem__(self, line_id: str) -> Suggestion | None:
-        if line_id not in self._found:
-            line = self._lines[line_id]
+    def __call__(self, line: Unmatched) -> Suggestion | None:
+        if line.left <= 0:
+            return None
+        if line.id not in self._found:
             if len(self._found) >= _SUGGESTED:
                 return None
             found = bank_queries.suggestions(line, against=self._against)
-            self._found[line_id] = next(iter(found), None)
-        return self._found[line_id]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._lines)
-
-    def __len__(self) -> int:
-        return len(self._lines)
+            self._found[line.id] = next(iter(found), None)
+        return self._found[line.id]
 
 
 @blueprint.get("/money/bank", endpoint="bank")
@@ -72,12 +67,20 @@ def bank_page() -> Response | str:
     state = state if state in dict(STATES) else "waiting"
     search = request.args.get("search", "").strip()[:100]
     with edge().database.snapshot() as session:
-        rows = queries.bank_lines(session, state="" if state == "all" else state, search=search)
-        lines = [(bank_queries.as_unmatched(row), row.bank_account) for row in rows]
         against = bank_queries.matching_ledger(session)
         waits = queries.waiting(session)
-    best = _Suggested((line for line, _ in lines), against)
-    sheet = waiting_sheet(best, state=state)
+        sheet = waiting_sheet(_Suggested(against), state=state)
+        listing = stored_listing(
+            session,
+            sheet,
+            bank_lines(
+                state="" if state == "all" else state,
+                search=search,
+                read=lambda row: (bank_queries.as_unmatched(row), row.bank_account),
+            ),
+            query={"state": state, "search": search},
+            empty="No line fits. Clear the filters to see what waits." if search else sheet.empty,
+        )
     figures = (
         {
             "label": "Lines to match",
@@ -90,11 +93,7 @@ def bank_page() -> Response | str:
     return render_template(
         "console/money/bank.html",
         figures=figures,
-        listing=sheet.listing(
-            lines,
-            query={"state": state, "search": search},
-            empty="No line fits. Clear the filters to see what waits." if search else sheet.empty,
-        ),
+        listing=listing,
         filters=Form({"state": state, "search": search}),
         states=STATES,
         is_filtered=bool(search) or state != "waiting",

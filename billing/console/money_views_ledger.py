@@ -268,13 +268,13 @@ def money_journal() -> Answer:
     with edge().database.snapshot() as session:
         payers = queries.payers(session)
         sheet = journal_sheet(name, payers)
-        limit, offset = (None, 0) if wants_file else sheet.window()
         # Days that make no sense have no postings.
         end_day = first if form.errors else last + timedelta(days=1)
+        sums = ledger.journal_sums(session, first_day=first, end_day=end_day)
+        limit, offset = (None, 0) if wants_file else sheet.window(sums.lines)
         lines = ledger.journal(
             session, first_day=first, end_day=end_day, limit=limit, offset=offset
         )
-        sums = ledger.journal_sums(session, first_day=first, end_day=end_day)
     if wants_file:
         return csv_response(
             write_sheet(JOURNAL_HEADER, journal_rows(lines), for_people=False), name=name

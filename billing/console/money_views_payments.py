@@ -6,6 +6,7 @@ from flask import Response, flash, render_template, request, url_for
 
 from billing.access.guards import current_principal
 from billing.console import money_queries as queries
+from billing.console import money_stored
 from billing.console.blueprint import PREPARES, blueprint
 from billing.console.forms import FormPage, Input
 from billing.console.lists import Field, Sheet, pounds_field
@@ -15,6 +16,7 @@ from billing.console.money_undo import undo_form
 from billing.console.money_views_prepaid import drawn_words
 from billing.console.money_views_refunds import refunds_sheet
 from billing.console.people import Names, names_of
+from billing.console.stored_lists import stored_listing
 from billing.forms import Form, read_text
 from billing.listing import Cell, Column, Listing, day_cell, money_cell
 from billing.money import show_pounds
@@ -94,30 +96,17 @@ def payments() -> Response | str:
     with edge().database.snapshot() as session:
         payers = queries.payers(session)
         account_id = payers.named(asked)
-        sheet = payments_sheet(payers)
-        sort, direction = sheet.asked_order
-        limit, offset = (None, 0) if sheet.wanted else sheet.window()
-        rows = queries.payments(
+        filtered = bool(account_id or state)
+        listing = stored_listing(
             session,
-            account_id=account_id,
-            state=state,
-            sort=sort,
-            descending=direction == "descending",
-            limit=limit,
-            offset=offset,
+            payments_sheet(payers),
+            money_stored.payments(account_id=account_id, state=state),
+            query={"account": asked, "state": state},
+            empty="No payment fits. Clear the filters to see all." if filtered else None,
         )
-        total, _ = queries.payment_sums(session, account_id=account_id, state=state)
-    if sheet.wanted:
-        return sheet.file(rows)
-    filtered = bool(account_id or state)
     return render_template(
         "console/money/payments.html",
-        listing=sheet.listing(
-            rows,
-            query={"account": asked, "state": state},
-            total=total,
-            empty="No payment fits. Clear the filters to see all." if filtered else None,
-        ),
+        listing=listing,
         filters=Form({"account": asked, "state": state}),
         accounts=[("", "All"), *payers.choices] if payers.choices else [],
         states=STATES,

@@ -6,11 +6,13 @@ from flask import Response, flash, render_template, request, url_for
 
 from billing.access.guards import current_principal
 from billing.console import money_queries as queries
+from billing.console import money_stored
 from billing.console.blueprint import PREPARES, blueprint
 from billing.console.forms import FormPage, Input
 from billing.console.lists import Field, Sheet, pounds_field
 from billing.console.money_pages import typed_amount
 from billing.console.money_queries import Payers
+from billing.console.stored_lists import stored_listing
 from billing.forms import Form
 from billing.listing import Cell
 from billing.money import show_pounds
@@ -84,16 +86,16 @@ def refunds_page() -> Response | str:
     state = request.args.get("state", "")
     state = state if state in _WORDS else ""
     with edge().database.snapshot() as session:
-        rows = queries.refunds(session, state=state)
-        payers = queries.payers(session)
-    sheet = refunds_sheet(payers)
-    return render_template(
-        "console/money/refunds.html",
-        listing=sheet.listing(
-            rows,
+        listing = stored_listing(
+            session,
+            refunds_sheet(queries.payers(session)),
+            money_stored.refunds(state=state),
             query={"state": state},
             empty="No refund has that state. Clear the filter to see all." if state else None,
-        ),
+        )
+    return render_template(
+        "console/money/refunds.html",
+        listing=listing,
         filters=Form({"state": state}),
         states=STATES,
         is_filtered=bool(state),

@@ -7,10 +7,12 @@ from flask import Response, flash, render_template, request, url_for
 from billing.access.guards import current_principal
 from billing.accounts.queries import AccountUnknown
 from billing.console import money_queries as queries
+from billing.console import money_stored
 from billing.console.blueprint import PREPARES, blueprint
 from billing.console.forms import FormPage, Input
 from billing.console.lists import Field, Sheet
 from billing.console.money_queries import Payers
+from billing.console.stored_lists import stored_listing
 from billing.forms import Form
 from billing.listing import Cell
 from billing.money import show_pounds
@@ -24,6 +26,9 @@ from metering.periods import (
     london_day,
     show_date,
 )
+
+Written = tuple[ReminderRow, str]
+"""A reminder and the number of its invoice."""
 
 Answer = Response | str | tuple[str, int]
 
@@ -97,9 +102,7 @@ def _step_words(step: int) -> str:
     return f"{count} {'before' if step < 0 else 'after'} it was due"
 
 
-def written_sheet(
-    payers: Payers, numbers: dict[str, str], *, with_account: bool
-) -> Sheet[ReminderRow]:
+def written_sheet(payers: Payers, *, with_account: bool) -> Sheet[Written]:
     """Return the list of reminders that were written."""
     return Sheet(
         name="reminders-written",
@@ -107,19 +110,24 @@ def written_sheet(
         caption="Reminders written",
         empty="No reminder was written yet.",
         fields=(
-            Field("Invoice", lambda row: numbers.get(row.invoice_id, row.invoice_id)),
+            Field("Invoice", lambda row: row[1], key="invoice"),
             *(
-                (Field[ReminderRow]("Account", lambda row: payers[row.account_id].name),)
+                (
+                    Field[Written](
+                        "Account", lambda row: payers[row[0].account_id].name, key="account"
+                    ),
+                )
                 if with_account
                 else ()
             ),
-            Field("Step", lambda row: _step_words(row.step)),
-            Field("To", lambda row: row.to),
-            Field("Subject", lambda row: row.subject),
+            Field("Step", lambda row: _step_words(row[0].step), key="step"),
+            Field("To", lambda row: row[0].to, key="to"),
+            Field("Subject", lambda row: row[0].subject),
             Field(
                 "Written",
-                lambda row: row.written_at,
-                lambda row: Cell(show_date(london_day(row.written_at)), nowrap=True),
+                lambda row: row[0].written_at,
+                lambda row: Cell(show_date(london_day(row[0].written_at)), nowrap=True),
+                key="written",
             ),
         ),
     )
@@ -166,14 +174,13 @@ def reminders_page() -> Response | str:
     today = london_day(edge().clock())
     with edge().database.snapshot() as session:
         due = reminders.due(session, on=today)
-        written = queries.reminders_written(session)
         payers = queries.payers(session)
-        numbers = queries.numbers(session, document_ids=[row.invoice_id for row in written])
-    first = due_sheet(payers)
-    second = written_sheet(payers, numbers, with_account=True)
+        written = stored_listing(
+            session, written_sheet(payers, with_account=True), money_stored.reminders_written()
+        )
     return render_template(
         "console/money/reminders.html",
-        due=first.listing(due),
-        written=second.listing(written),
+        due=due_sheet(payers).listing(due),
+        written=written,
         usual=schedule_words(reminders.USUAL_DAYS),
     )

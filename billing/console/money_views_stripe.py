@@ -4,12 +4,14 @@ from flask import Response, flash, render_template, request, url_for
 
 from billing.access.guards import current_principal
 from billing.console import money_queries as queries
+from billing.console import money_stored
 from billing.console.blueprint import PREPARES, blueprint
 from billing.console.context import console
 from billing.console.lists import Field, Sheet
 from billing.console.money_pages import may_prepare
 from billing.console.money_queries import Payers
 from billing.console.money_views_ledger import books_figure, last_check
+from billing.console.stored_lists import stored_listing
 from billing.forms import Form
 from billing.ledger.tables import ReceivableRow
 from billing.listing import Cell
@@ -106,12 +108,14 @@ def pushed_sheet(payers: Payers) -> Sheet[Pushed]:
                 "Open at Stripe",
                 lambda row: row[0].amount_remaining,
                 lambda row: Cell(show_pounds(row[0].amount_remaining), nowrap=True),
+                key="remaining",
                 numeric=True,
             ),
             Field(
                 "Open here",
                 lambda row: left_of(row[1]),
                 lambda row: Cell(show_pounds(left_of(row[1])), nowrap=True),
+                key="here",
                 numeric=True,
             ),
             Field(
@@ -137,16 +141,17 @@ def webhooks_sheet() -> Sheet[WebhookEventRow]:
         empty="No webhook came yet. Check the endpoint at Stripe once keys are set.",
         page_size=25,
         fields=(
-            Field("Event", lambda row: row.type),
+            Field("Event", lambda row: row.type, key="event"),
             Field("Id", lambda row: row.id, on_page=False),
-            Field("About", lambda row: row.object_id),
+            Field("About", lambda row: row.object_id, key="about"),
             Field(
                 "Received",
                 lambda row: row.received_at,
                 lambda row: Cell(show_moment(row.received_at).striptags()),
+                key="received",
             ),
-            Field("Tries", lambda row: row.tries, numeric=True),
-            Field("Outcome", lambda row: outcome(row).text, outcome),
+            Field("Tries", lambda row: row.tries, key="tries", numeric=True),
+            Field("Outcome", lambda row: outcome(row).text, outcome, key="outcome"),
             Field("What was wrong", lambda row: row.error or ""),
         ),
     )
@@ -168,26 +173,30 @@ def _refused(row: GatewayCallRow, payers: Payers, numbers: dict[str, str]) -> di
 @blueprint.get("/money/stripe")
 def stripe() -> Response | str:
     """Show what Stripe has, what it refused, and what it told."""
+    show_webhooks = request.args.get("show") == "webhooks"
     with edge().database.snapshot() as session:
-        pushed = queries.stripe_invoices(session)
         refused = calls.refused(session)
         pending = queries.pending_calls(session)
-        seen = queries.webhooks_seen(session)
         payers = queries.payers(session)
         numbers = queries.numbers(session, document_ids=[row.subject_id for row in refused])
-    first, second = pushed_sheet(payers), webhooks_sheet()
+        listing = (
+            stored_listing(
+                session,
+                webhooks_sheet(),
+                money_stored.webhooks_seen(),
+                query={"show": "webhooks"},
+            )
+            if show_webhooks
+            else stored_listing(session, pushed_sheet(payers), money_stored.stripe_invoices())
+        )
     settings = console().settings
-    # One list is put in order and paged by the address, the other stays at its start.
-    show_webhooks = request.args.get("show") == "webhooks"
     return render_template(
         "console/money/stripe.html",
         has_key=settings.stripe_secret_key is not None,
         refused=[_refused(row, payers, numbers) for row in refused],
         pending=pending,
         show_webhooks=show_webhooks,
-        listing=second.listing(seen, query={"show": "webhooks"})
-        if show_webhooks
-        else first.listing(pushed),
+        listing=listing,
         form=Form(),
         may_allow=may_prepare(),
     )

@@ -1,12 +1,13 @@
 """Pages of refused events: found by service, reason and state, the latest first."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, func, select
+from sqlalchemy import ColumnElement, Select, func, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
+from billing.console.stored_lists import TOGETHER
 from metering.events.tables import QuarantinedEventRow
 from metering.sources.tables import SourceRow
 
@@ -62,15 +63,25 @@ def refused(
     offset: int = 0,
 ) -> Sequence[QuarantinedEventRow]:
     """Return refused events by one of `SORT_KEYS`, then the latest first."""
-    row = QuarantinedEventRow
-    by = SORT_KEYS[sort]
-    return session.scalars(
+    ordered = _ordered(wanted, sort=sort, descending=descending)
+    return session.scalars(ordered.limit(limit).offset(offset)).all()
+
+
+def every_refused(
+    session: Session, *, wanted: Filter, sort: str, descending: bool
+) -> Iterable[QuarantinedEventRow]:
+    """Return refused events as `refused`, read in pieces while they are taken."""
+    ordered = _ordered(wanted, sort=sort, descending=descending)
+    return session.scalars(ordered.execution_options(yield_per=TOGETHER))
+
+
+def _ordered(wanted: Filter, *, sort: str, descending: bool) -> Select[QuarantinedEventRow]:
+    row, by = QuarantinedEventRow, SORT_KEYS[sort]
+    return (
         select(row)
         .where(*wanted.conditions())
         .order_by(by.desc() if descending else by.asc(), row.received_at.desc(), row.id)
-        .limit(limit)
-        .offset(offset)
-    ).all()
+    )
 
 
 def count(session: Session, *, wanted: Filter) -> int:

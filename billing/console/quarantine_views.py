@@ -10,7 +10,6 @@ from billing.access.guards import current_principal
 from billing.access.model import Permission
 from billing.console import quarantine_queries as queries
 from billing.console.blueprint import PREPARES, blueprint
-from billing.console.lists import csv_response
 from billing.console.overview_queries import source_names
 from billing.console.people import names_of
 from billing.console.quarantine_pages import (
@@ -24,10 +23,10 @@ from billing.console.quarantine_pages import (
     sheet_row,
 )
 from billing.console.quarantine_queries import Filter
-from billing.documents.sheet import write_sheet
 from billing.documents.words import plural
 from billing.forms import Form, read_text
 from billing.listing import Asked, read_asked
+from billing.sheets import sheet_response
 from billing.web import go
 from metering.events import operations, replay
 from metering.events.queries import QuarantinedEventUnknown, quarantined
@@ -37,7 +36,7 @@ from metering.kit.errors import Refusal
 from metering.kit.guards import guarded
 from metering.kit.web import edge
 
-FILE_ROWS_MOST = 100_000
+_DISMISSED_MOST = 100_000
 STATES = (("open", "Open"), ("replayed", "Replayed"), ("dismissed", "Dismissed"), ("all", "All"))
 
 
@@ -63,15 +62,10 @@ def read_refused_order() -> Asked:
 def refused_file(session: Session, wanted: Filter, asked: Asked) -> Response:
     """Return refused events as a file."""
     sources = source_names(session)
-    rows = queries.refused(
-        session,
-        wanted=wanted,
-        sort=asked.sort,
-        descending=asked.direction == "descending",
-        limit=FILE_ROWS_MOST,
+    rows = queries.every_refused(
+        session, wanted=wanted, sort=asked.sort, descending=asked.direction == "descending"
     )
-    content = write_sheet(HEADER, (sheet_row(row, sources) for row in rows), for_people=True)
-    return csv_response(content, name=REFUSED)
+    return sheet_response(REFUSED, HEADER, (sheet_row(row, sources) for row in rows))
 
 
 @blueprint.get("/quarantine")
@@ -231,7 +225,7 @@ def dismiss_reason() -> Response | str | tuple[str, int]:
                 rows = queries.refused(
                     session,
                     wanted=wanted,
-                    limit=FILE_ROWS_MOST,
+                    limit=_DISMISSED_MOST,
                 )
                 count = operations.dismiss(
                     session,

@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable, Sequence
 from datetime import date
 from decimal import Decimal
+from typing import TextIO
 
 from billing.documents.words import one_line
 from billing.money import plain
@@ -54,10 +55,22 @@ def write_sheet(
         ValueError: a row is longer or shorter than the header.
     """
     text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\r\n")
+    write_rows(text, header, rows)
+    return text.getvalue().encode("utf-8-sig" if for_people else "utf-8")
+
+
+def write_rows(to: TextIO, header: Sequence[str], rows: Iterable[Sequence[Cell]]) -> None:
+    """Write a CSV file row by row: comma, CRLF, quotes where needed.
+
+    Args:
+        to: opened with `newline=""`.
+
+    Raises:
+        ValueError: a row is longer or shorter than the header.
+    """
+    writer = csv.writer(to, lineterminator="\r\n")
     writer.writerow(header)
     for row in rows:
         if len(row) != len(header):
             raise ValueError(f"a row of {len(row)} cells under a header of {len(header)}")
         writer.writerow([safe_cell(cell) for cell in row])
-    return text.getvalue().encode("utf-8-sig" if for_people else "utf-8")
