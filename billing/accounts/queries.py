@@ -1,6 +1,6 @@
 """Reads of accounts and of what they agreed to."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import date
 from typing import NamedTuple
 
@@ -75,7 +75,7 @@ def payer_by_ods_code(session: Session, *, ods_code: str) -> Payer:
     return Payer(*found)
 
 
-def payers(session: Session, *, account_ids: Sequence[str] | None = None) -> list[Payer]:
+def payers(session: Session, *, account_ids: Collection[str] | None = None) -> list[Payer]:
     """Return accounts with their ODS codes, by ODS code; all of them unless ids are given."""
     statement = (
         select(AccountRow, OrganisationRow.ods_code, OrganisationRow.id)
@@ -111,42 +111,56 @@ def agreements(
 
 def vat_treatments(session: Session, *, account_id: str) -> list[VatTreatment]:
     """Return the account's own VAT treatments, all dates."""
-    rows = session.scalars(
+    return vat_treatments_of(session, account_ids=[account_id])[account_id]
+
+
+def vat_treatments_of(
+    session: Session, *, account_ids: Collection[str]
+) -> dict[str, list[VatTreatment]]:
+    """Return the VAT treatments of each account, all dates; an empty list where it has none."""
+    found: dict[str, list[VatTreatment]] = {account_id: [] for account_id in account_ids}
+    for row in session.scalars(
         select(VatTreatmentRow)
-        .where(VatTreatmentRow.account_id == account_id)
+        .where(VatTreatmentRow.account_id.in_(account_ids))
         .order_by(VatTreatmentRow.starts_on)
-    )
-    return [
-        VatTreatment(
-            treatment=row.treatment,
-            reason=row.reason,
-            starts_on=row.starts_on,
-            ends_on=row.ends_on,
-            tariff_code=row.tariff_code,
+    ):
+        found[row.account_id].append(
+            VatTreatment(
+                treatment=row.treatment,
+                reason=row.reason,
+                starts_on=row.starts_on,
+                ends_on=row.ends_on,
+                tariff_code=row.tariff_code,
+            )
         )
-        for row in rows
-    ]
+    return found
 
 
 def orders(session: Session, *, account_id: str) -> list[Order]:
     """Return the account's purchase orders, all dates."""
-    rows = session.scalars(
+    return orders_of(session, account_ids=[account_id])[account_id]
+
+
+def orders_of(session: Session, *, account_ids: Collection[str]) -> dict[str, list[Order]]:
+    """Return the purchase orders of each account, all dates; an empty list where it has none."""
+    found: dict[str, list[Order]] = {account_id: [] for account_id in account_ids}
+    for row in session.scalars(
         select(PurchaseOrderRow)
-        .where(PurchaseOrderRow.account_id == account_id)
+        .where(PurchaseOrderRow.account_id.in_(account_ids))
         .order_by(PurchaseOrderRow.starts_on)
-    )
-    return [
-        Order(
-            number=row.number,
-            starts_on=row.starts_on,
-            ends_on=row.ends_on,
-            tariff_code=row.tariff_code,
-            value=row.value,
-            hold_when_spent=row.hold_when_spent,
-            id=row.id,
+    ):
+        found[row.account_id].append(
+            Order(
+                number=row.number,
+                starts_on=row.starts_on,
+                ends_on=row.ends_on,
+                tariff_code=row.tariff_code,
+                value=row.value,
+                hold_when_spent=row.hold_when_spent,
+                id=row.id,
+            )
         )
-        for row in rows
-    ]
+    return found
 
 
 def local_agreements(
@@ -181,9 +195,13 @@ def local_agreements(
 
 def allocation_rows(session: Session, *, account_id: str) -> Sequence[AllocationRuleRow]:
     """Return the account's allocation rules, all dates, as people list them."""
+    return _allocation_rows(session, [account_id])
+
+
+def _allocation_rows(session: Session, account_ids: Collection[str]) -> Sequence[AllocationRuleRow]:
     return session.scalars(
         select(AllocationRuleRow)
-        .where(AllocationRuleRow.account_id == account_id)
+        .where(AllocationRuleRow.account_id.in_(account_ids))
         .order_by(
             AllocationRuleRow.tariff_code.nulls_first(),
             AllocationRuleRow.meter.nulls_first(),
@@ -195,17 +213,26 @@ def allocation_rows(session: Session, *, account_id: str) -> Sequence[Allocation
 
 def allocation_rules(session: Session, *, account_id: str) -> list[AllocationRule]:
     """Return the account's allocation rules, all dates."""
-    return [
-        AllocationRule(
-            starts_on=row.starts_on,
-            ends_on=row.ends_on,
-            tariff_code=row.tariff_code,
-            meter=row.meter,
-            where=tuple(sorted(row.dimensions.items())),
-            shares=tuple(read_share(share) for share in row.shares),
+    return allocation_rules_of(session, account_ids=[account_id])[account_id]
+
+
+def allocation_rules_of(
+    session: Session, *, account_ids: Collection[str]
+) -> dict[str, list[AllocationRule]]:
+    """Return the allocation rules of each account, all dates; an empty list where it has none."""
+    found: dict[str, list[AllocationRule]] = {account_id: [] for account_id in account_ids}
+    for row in _allocation_rows(session, account_ids):
+        found[row.account_id].append(
+            AllocationRule(
+                starts_on=row.starts_on,
+                ends_on=row.ends_on,
+                tariff_code=row.tariff_code,
+                meter=row.meter,
+                where=tuple(sorted(row.dimensions.items())),
+                shares=tuple(read_share(share) for share in row.shares),
+            )
         )
-        for row in allocation_rows(session, account_id=account_id)
-    ]
+    return found
 
 
 def heirs(session: Session, *, account_id: str) -> list[Payer]:

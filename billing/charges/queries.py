@@ -60,14 +60,20 @@ def pool_totals(session: Session, *, month: Month) -> Sequence[PoolTotalRow]:
 
 
 def parked(
-    session: Session, *, month: Month | None = None, account_id: str | None = None
+    session: Session,
+    *,
+    month: Month | None = None,
+    account_id: str | None = None,
+    account_ids: Collection[str] | None = None,
 ) -> Sequence[ParkedUsageRow]:
-    """Return usage that could not be rated, longest waiting first."""
+    """Return usage that could not be rated, longest waiting first; of one or some accounts."""
     statement = select(ParkedUsageRow).order_by(ParkedUsageRow.parked_at, ParkedUsageRow.id)
     if month is not None:
         statement = statement.where(ParkedUsageRow.month == month.first_day)
     if account_id is not None:
         statement = statement.where(ParkedUsageRow.account_id == account_id)
+    if account_ids is not None:
+        statement = statement.where(ParkedUsageRow.account_id.in_(account_ids))
     return session.scalars(statement).all()
 
 

@@ -1,6 +1,6 @@
 """The words that lines are printed with: services, meters, dimensions; read once for a run."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
@@ -12,6 +12,7 @@ from billing.charges.facts import read_working
 from billing.charges.tables import ChargeRow
 from billing.invoices.composing import Charged, Key, line_kind, price_words
 from billing.invoices.model import Line, LineKind, Treatment
+from billing.invoices.usage_words import UsageWords
 from billing.money import NOUGHT
 from billing.rating.vat import vat_rate_percent
 from billing.tariffs import queries as tariffs
@@ -32,12 +33,16 @@ class MeterWords:
 
 @dataclass(frozen=True, kw_only=True)
 class Catalogue:
-    """Names by code; contracted-out-services headings and VAT reasons by version id."""
+    """Names by code; contracted-out-services headings and VAT reasons by version id.
+
+    `usage`: what the readings behind documents are told by, filled as documents need it.
+    """
 
     services: dict[str, str]
     meters: dict[str, MeterWords]
     headings: dict[str, str | None]
     vat_reasons: dict[str, str | None]
+    usage: UsageWords = field(default_factory=UsageWords)
 
     def charged(self, charge: ChargeRow, *, treatments: list[VatTreatment]) -> Charged:
         """Return a charge with the line that would print it."""

@@ -6,16 +6,18 @@ from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import func, select, tuple_
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from billing.accounts import queries as accounts
-from billing.accounts.model import Order, order_for
+from billing.accounts.allocation import AllocationRule
+from billing.accounts.model import Order, VatTreatment, order_for
+from billing.accounts.queries import Payer
 from billing.accounts.tables import AccountRow
 from billing.charges.tables import ChargeRow
 from billing.invoices import queries
 from billing.invoices.allocating import allocate
-from billing.invoices.catalogue import Catalogue
+from billing.invoices.catalogue import Catalogue, key_of
 from billing.invoices.composing import Billed, Draft, Key, compose
 from billing.invoices.model import (
     CREDIT_SERIES,
@@ -55,56 +57,127 @@ class Composed:
     is_closed: bool
 
 
-def compose_documents(
+@dataclass(frozen=True, kw_only=True)
+class Gathered:
+    """What an account's documents are composed from.
+
+    Attributes:
+        heirs: who took the account over, and whoever took over that one.
+        should, has: what was charged and what was invoiced, pounds by price, in the open months.
+        charges: of the prices where these differ.
+        billed: what was invoiced there, with the printed line.
+        spent: pounds without VAT taken from each purchase order, by its number.
+    """
+
+    payer: Payer
+    heirs: Sequence[Payer]
+    treatments: list[VatTreatment]
+    rules: Sequence[AllocationRule]
+    orders: Sequence[Order]
+    spent: Mapping[str, Decimal]
+    charges: Sequence[ChargeRow]
+    billed: Sequence[Billed]
+
+
+def gather(
     session: Session,
     *,
-    account_id: str,
+    account_ids: Collection[str],
     month: Month,
-    supplier: Supplier,
-    catalogue: Catalogue,
-    now: datetime,
     correction_months: int = CORRECTION_MONTHS,
-) -> Composed:
-    """Return what the account would be sent for the month, from its charges as they stand.
-
-    A preview in the portal and a bill run both call this, so they agree to the penny.
+) -> dict[str, Gathered]:
+    """Read, for many accounts at once, what their documents for a month are composed from.
 
     Args:
         correction_months: how many months before `month` are still open to corrections.
 
-    Raises:
-        AccountUnknown; NothingToCredit (a contradiction); ValueError (it does not print).
+    Returns:
+        By account id; an account that is not there is left out.
     """
-    payer = accounts.payer(session, account_id=account_id)
-    treatments = accounts.vat_treatments(session, account_id=account_id)
     first = month.shift(-correction_months)
-    should = _charge_sums(session, account_id=account_id, first=first, last=month)
-    has = queries.invoiced_sums(session, account_id=account_id, first=first, last=month)
-    differing = {key for key in has if should.get(key, NOUGHT) != has[key].net}
-    differing |= {key for key in should if key not in has or has[key].is_nothing}
-    rows = _charges(session, account_id=account_id, keys=differing & should.keys())
-    charged = [catalogue.charged(row, treatments=treatments) for row in rows]
-    billed = _billed(session, account_id=account_id, keys=differing & has.keys(), has=has)
-    rules = accounts.allocation_rules(session, account_id=account_id)
-    drafts = tuple(
-        allocate(draft, rules=rules)
-        for draft in compose(month=month, charged=charged, billed=billed)
+    payers = {
+        payer.account.id: payer for payer in accounts.payers(session, account_ids=account_ids)
+    }
+    ids = list(payers)
+    should = _charge_sums(session, account_ids=ids, first=first, last=month)
+    has = queries.invoiced_sums_of(session, account_ids=ids, first=first, last=month)
+    differing = {account_id: _differing(should[account_id], has[account_id]) for account_id in ids}
+    charges = _charges(
+        session,
+        keys={
+            account_id: keys & should[account_id].keys() for account_id, keys in differing.items()
+        },
     )
-    buyer, notes, terms = _buyer(session, payer.account, payer.ods_code)
-    orders = accounts.orders(session, account_id=account_id)
+    treatments = accounts.vat_treatments_of(session, account_ids=ids)
+    rules = accounts.allocation_rules_of(session, account_ids=ids)
+    orders = accounts.orders_of(session, account_ids=ids)
+    with_orders = [account_id for account_id in ids if orders[account_id]]
+    spent = queries.spent_on_orders(session, account_ids=with_orders) if with_orders else {}
+    return {
+        account_id: Gathered(
+            payer=payer,
+            heirs=accounts.heirs(session, account_id=account_id)
+            if payer.account.successor_id is not None
+            else (),
+            treatments=treatments[account_id],
+            rules=rules[account_id],
+            orders=orders[account_id],
+            spent={number: sum_ for (owner, number), sum_ in spent.items() if owner == account_id},
+            charges=charges.get(account_id, ()),
+            billed=_billed(
+                session,
+                account_id=account_id,
+                keys=differing[account_id] & has[account_id].keys(),
+                has=has[account_id],
+            ),
+        )
+        for account_id, payer in payers.items()
+    }
+
+
+def _differing(should: Mapping[Key, Decimal], has: Mapping[Key, Sum]) -> set[Key]:
+    """Return the prices where what should be invoiced is not what was."""
+    found = {key for key in has if should.get(key, NOUGHT) != has[key].net}
+    return found | {key for key in should if key not in has or has[key].is_nothing}
+
+
+def compose_documents(
+    gathered: Gathered,
+    *,
+    month: Month,
+    supplier: Supplier,
+    catalogue: Catalogue,
+    now: datetime,
+) -> Composed:
+    """Return what the account would be sent for the month, from its charges as they stand.
+
+    A preview and a bill run both call this, so they agree to the penny.
+
+    Raises:
+        NothingToCredit (a contradiction); ValueError (it does not print).
+    """
+    account = gathered.payer.account
+    charged = [catalogue.charged(row, treatments=gathered.treatments) for row in gathered.charges]
+    drafts = tuple(
+        allocate(draft, rules=gathered.rules)
+        for draft in compose(month=month, charged=charged, billed=gathered.billed)
+    )
+    buyer, notes, terms = _buyer(gathered)
     today = london_day(now)
     found: list[Invoice] = []
     quoted_orders: list[Order | None] = []
     taken: dict[str, Decimal] = {}
     for draft in drafts:
         order = order_for(
-            orders, tariff_codes=draft.tariff_codes, day=month.end_day - timedelta(days=1)
+            gathered.orders,
+            tariff_codes=draft.tariff_codes,
+            day=month.end_day - timedelta(days=1),
         )
         quoted = None
         if order is not None:
             remaining = None
             if order.value is not None:
-                spent = queries.spent_on_order(session, account_id=account_id, number=order.number)
+                spent = gathered.spent.get(order.number, NOUGHT)
                 remaining = order.value - spent - taken.get(order.number, NOUGHT)
             quoted = PurchaseOrder(number=order.number, remaining=remaining)
             if draft.credits is None:
@@ -113,7 +186,7 @@ def compose_documents(
         found.append(
             _invoice(
                 draft,
-                account_id=account_id,
+                account_id=account.id,
                 month=month,
                 supplier=supplier,
                 buyer=buyer,
@@ -128,17 +201,18 @@ def compose_documents(
         invoices=tuple(found),
         drafts=drafts,
         orders=tuple(quoted_orders),
-        order_required=payer.account.order_required,
-        cost_codes=bool(rules),
-        is_closed=payer.account.closed_at is not None,
+        order_required=account.order_required,
+        cost_codes=bool(gathered.rules),
+        is_closed=account.closed_at is not None,
     )
 
 
 def _charge_sums(
-    session: Session, *, account_id: str, first: Month, last: Month
-) -> dict[Key, Decimal]:
+    session: Session, *, account_ids: Collection[str], first: Month, last: Month
+) -> dict[str, dict[Key, Decimal]]:
     rows = session.execute(
         select(
+            ChargeRow.account_id,
             ChargeRow.month,
             ChargeRow.tariff_code,
             ChargeRow.version_id,
@@ -146,36 +220,46 @@ def _charge_sums(
             func.sum(ChargeRow.amount),
         )
         .where(
-            ChargeRow.account_id == account_id,
+            ChargeRow.account_id.in_(account_ids),
             ChargeRow.month >= first.first_day,
             ChargeRow.month <= last.first_day,
         )
-        .group_by(ChargeRow.month, ChargeRow.tariff_code, ChargeRow.version_id, ChargeRow.price_key)
-    )
-    return {
-        Key(month=Month.of_day(month), tariff_code=tariff, version_id=version, price_key=price): net
-        for month, tariff, version, price, net in rows
-    }
-
-
-def _charges(session: Session, *, account_id: str, keys: Collection[Key]) -> Sequence[ChargeRow]:
-    if not keys:
-        return ()
-    return session.scalars(
-        select(ChargeRow)
-        .where(
-            ChargeRow.account_id == account_id,
-            tuple_(
-                ChargeRow.month, ChargeRow.tariff_code, ChargeRow.version_id, ChargeRow.price_key
-            ).in_(
-                [
-                    (key.month.first_day, key.tariff_code, key.version_id, key.price_key)
-                    for key in keys
-                ]
-            ),
+        .group_by(
+            ChargeRow.account_id,
+            ChargeRow.month,
+            ChargeRow.tariff_code,
+            ChargeRow.version_id,
+            ChargeRow.price_key,
         )
-        .order_by(ChargeRow.month, ChargeRow.first_on, ChargeRow.id)
     ).all()
+    found: dict[str, dict[Key, Decimal]] = {account_id: {} for account_id in account_ids}
+    for account_id, month, tariff, version, price, net in rows:
+        key = Key(
+            month=Month.of_day(month), tariff_code=tariff, version_id=version, price_key=price
+        )
+        found[account_id][key] = net
+    return found
+
+
+def _charges(
+    session: Session, *, keys: Mapping[str, Collection[Key]]
+) -> dict[str, list[ChargeRow]]:
+    """Return the charges of prices by account, in the order in which they are printed."""
+    owners: dict[Month, list[str]] = {}
+    for account_id, wanted in keys.items():
+        for month in {key.month for key in wanted}:
+            owners.setdefault(month, []).append(account_id)
+    found: dict[str, list[ChargeRow]] = {}
+    for month in sorted(owners):
+        rows = session.scalars(
+            select(ChargeRow)
+            .where(ChargeRow.account_id.in_(owners[month]), ChargeRow.month == month.first_day)
+            .order_by(ChargeRow.account_id, ChargeRow.first_on, ChargeRow.id)
+        ).all()
+        for row in rows:
+            if key_of(row) in keys[row.account_id]:
+                found.setdefault(row.account_id, []).append(row)
+    return found
 
 
 def _billed(
@@ -208,14 +292,11 @@ def _billed(
     return billed
 
 
-def _buyer(
-    session: Session, account: AccountRow, ods_code: str
-) -> tuple[Party, tuple[str, ...], int]:
+def _buyer(gathered: Gathered) -> tuple[Party, tuple[str, ...], int]:
     """Return whom the invoice is addressed to, notes, and days to pay."""
     notes: tuple[str, ...] = ()
-    to, code = account, ods_code
-    while to.successor_id is not None:
-        heir = accounts.payer(session, account_id=to.successor_id)
+    to, code = gathered.payer.account, gathered.payer.ods_code
+    for heir in gathered.heirs:
         assert to.closed_at is not None
         notes = (
             *notes,

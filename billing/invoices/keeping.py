@@ -10,11 +10,12 @@ from psycopg import Connection
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
-from billing.invoices.backing import keep_usage
+from billing.invoices.backing import usage_to_keep
 from billing.invoices.composing import LineKey
 from billing.invoices.content import to_content
 from billing.invoices.model import Invoice, Line
 from billing.invoices.tables import InvoiceLineRow, InvoiceRow, InvoiceUsageRow
+from billing.invoices.usage_words import UsageWords
 
 
 def keep_draft(
@@ -27,13 +28,21 @@ def keep_draft(
     credits_invoice_id: str | None = None,
     credit_basis: str | None = None,
     credits_lines: Sequence[int] = (),
+    words: UsageWords | None = None,
 ) -> InvoiceRow:
     """Keep a composed document as a draft with its lines and the usage behind them.
 
     Args:
         keys: of the lines, in order.
         credits_lines: on a credit note, the lines of the invoice that its lines credit.
+        words: kept from one draft to the next where there are many.
     """
+    usage = usage_to_keep(
+        session, invoice=invoice, keys=keys, words=UsageWords() if words is None else words
+    )
+    content = to_content(invoice)
+    if usage is not None:
+        content["usage_sha256"] = usage.sha256
     row = InvoiceRow(
         account_id=invoice.account_id,
         id=invoice.id,
@@ -51,7 +60,7 @@ def keep_draft(
         vat=invoice.vat,
         total=invoice.total,
         pool_saving=invoice.pool_saving,
-        content=to_content(invoice),
+        content=content,
         seal=None,
         previous_seal=None,
         credits_invoice_id=credits_invoice_id,
@@ -59,6 +68,15 @@ def keep_draft(
         created_at=now,
     )
     session.add(row)
+    if usage is not None:
+        session.add(
+            InvoiceUsageRow(
+                account_id=invoice.account_id,
+                invoice_id=invoice.id,
+                content=usage.content,
+                sha256=usage.sha256,
+            )
+        )
     session.flush()
     connection = session.connection().connection.driver_connection
     assert isinstance(connection, Connection)
@@ -70,10 +88,6 @@ def keep_draft(
         for line, key in zip(invoice.lines, keys, strict=True):
             credits_line = credits_lines[line.number - 1] if credits_lines else None
             copy.write_row(_line_row(invoice, line, key, credits_line=credits_line))
-    digest = keep_usage(session, invoice=invoice)
-    if digest is not None:
-        row.content = row.content | {"usage_sha256": digest}
-        session.flush()
     return row
 
 

@@ -8,9 +8,10 @@ from sqlalchemy.orm import Session
 
 from billing.accounts.queries import account
 from billing.invoices import queries
-from billing.invoices.backing import books_of, line_of
+from billing.invoices.backing import line_of
 from billing.invoices.model import InvoiceKind, LineKind
 from billing.invoices.tables import InvoiceLineRow, InvoiceRow
+from billing.invoices.usage_words import books_of
 from billing.tariffs.model import slot_of
 from metering.kit.errors import NotFound
 from metering.meters.queries import by_code, dimensions_by_id

@@ -133,10 +133,18 @@ def invoiced_sums(
     A credit note counts against it unless it is a concession, which leaves the usage
     invoiced and is told apart.
     """
+    return invoiced_sums_of(session, account_ids=[account_id], first=first, last=last)[account_id]
+
+
+def invoiced_sums_of(
+    session: Session, *, account_ids: Collection[str], first: Month, last: Month
+) -> dict[str, dict[Key, Sum]]:
+    """Return `invoiced_sums` of each account."""
     sign = case((InvoiceRow.kind == "credit-note", -1), else_=1)
     counts = func.coalesce(InvoiceRow.credit_basis, "") != "concession"
     rows = session.execute(
         select(
+            InvoiceLineRow.account_id,
             InvoiceLineRow.month,
             InvoiceLineRow.tariff_code,
             InvoiceLineRow.version_id,
@@ -152,27 +160,28 @@ def invoiced_sums(
             & (InvoiceRow.id == InvoiceLineRow.invoice_id),
         )
         .where(
-            InvoiceLineRow.account_id == account_id,
+            InvoiceLineRow.account_id.in_(account_ids),
             InvoiceRow.status.in_(DONE),
             InvoiceLineRow.month >= first.first_day,
             InvoiceLineRow.month <= last.first_day,
         )
         .group_by(
+            InvoiceLineRow.account_id,
             InvoiceLineRow.month,
             InvoiceLineRow.tariff_code,
             InvoiceLineRow.version_id,
             InvoiceLineRow.price_key,
         )
-    )
-    return {
-        Key(
-            month=Month.of_day(month),
-            tariff_code=tariff,
-            version_id=version,
-            price_key=price,
-        ): Sum(quantity or Decimal(0), net or NOUGHT, conceded or NOUGHT, meter)
-        for month, tariff, version, price, quantity, net, conceded, meter in rows
-    }
+    ).all()
+    found: dict[str, dict[Key, Sum]] = {account_id: {} for account_id in account_ids}
+    for account_id, month, tariff, version, price, quantity, net, conceded, meter in rows:
+        key = Key(
+            month=Month.of_day(month), tariff_code=tariff, version_id=version, price_key=price
+        )
+        found[account_id][key] = Sum(
+            quantity or Decimal(0), net or NOUGHT, conceded or NOUGHT, meter
+        )
+    return found
 
 
 class BilledLine(NamedTuple):
@@ -226,17 +235,21 @@ def billed_lines(
     return found
 
 
-def spent_on_order(session: Session, *, account_id: str, number: str) -> Decimal:
-    """Return pounds without VAT that issued documents took from a purchase order."""
+def spent_on_orders(
+    session: Session, *, account_ids: Collection[str]
+) -> dict[tuple[str, str], Decimal]:
+    """Return pounds without VAT that issued documents took from each account's purchase orders."""
     sign = case((InvoiceRow.kind == "credit-note", -1), else_=1)
-    spent = session.scalar(
-        select(func.sum(sign * InvoiceRow.net)).where(
-            InvoiceRow.account_id == account_id,
-            InvoiceRow.purchase_order == number,
+    rows = session.execute(
+        select(InvoiceRow.account_id, InvoiceRow.purchase_order, func.sum(sign * InvoiceRow.net))
+        .where(
+            InvoiceRow.account_id.in_(account_ids),
+            InvoiceRow.purchase_order.is_not(None),
             InvoiceRow.status.in_(DONE),
         )
+        .group_by(InvoiceRow.account_id, InvoiceRow.purchase_order)
     )
-    return spent or NOUGHT
+    return {(account_id, number or ""): spent for account_id, number, spent in rows}
 
 
 def orders_standing(
@@ -252,10 +265,11 @@ def orders_standing(
         on: the London date to judge by.
         numbers: only these.
     """
+    spent = spent_on_orders(session, account_ids=[account_id])
     return [
         OrderStanding(
             order=order,
-            used=spent_on_order(session, account_id=account_id, number=order.number),
+            used=spent.get((account_id, order.number), NOUGHT),
             on=on,
         )
         for order in accounts.orders(session, account_id=account_id)

@@ -1,15 +1,25 @@
 """One account's drafts in a run: made, or the account parked, held or carried over with why."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from typing import Any
 
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
+from billing.accounts.queries import AccountUnknown
 from billing.charges import queries as charges
 from billing.invoices.catalogue import Catalogue
 from billing.invoices.composing import NothingToCredit
-from billing.invoices.drafting import CORRECTION_MONTHS, Composed, compose_documents
+from billing.invoices.drafting import (
+    CORRECTION_MONTHS,
+    Composed,
+    Gathered,
+    compose_documents,
+    gather,
+)
 from billing.invoices.keeping import discard_drafts, keep_draft
 from billing.invoices.supplier import Supplier
 from billing.money import show_pounds, sum_pounds
@@ -28,6 +38,52 @@ class AccountNotInRun(Conflict):
     title = "The account is not there"
 
 
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """What an account is drafted from, read for many together.
+
+    Attributes:
+        gathered: None where there is no such account.
+        changed_at: when the account's place in the run had last changed as this was read.
+        fault: why nothing can be drafted, in a sentence.
+    """
+
+    gathered: Gathered | None
+    changed_at: datetime
+    fault: str | None
+
+
+def prepare_accounts(
+    session: Session,
+    *,
+    run_id: str,
+    account_ids: Sequence[str],
+    correction_months: int = CORRECTION_MONTHS,
+) -> dict[str, Prepared]:
+    """Read what these accounts of a run are drafted from; those that are not in it are left out."""
+    month = Month.of_day(queries.run(session, run_id=run_id).month)
+    standings = session.execute(
+        select(BillRunAccountRow.account_id, BillRunAccountRow.changed_at).where(
+            BillRunAccountRow.run_id == run_id, BillRunAccountRow.account_id.in_(account_ids)
+        )
+    ).all()
+    faults: dict[str, str] = {}
+    for row in charges.parked(session, month=month, account_ids=account_ids):
+        if row.code == "account-contradiction" and row.account_id is not None:
+            faults.setdefault(row.account_id, row.detail)
+    gathered = gather(
+        session, account_ids=account_ids, month=month, correction_months=correction_months
+    )
+    return {
+        account_id: Prepared(
+            gathered=gathered.get(account_id),
+            changed_at=changed_at,
+            fault=faults.get(account_id),
+        )
+        for account_id, changed_at in standings
+    }
+
+
 def draft_account(
     session: Session,
     *,
@@ -36,35 +92,39 @@ def draft_account(
     catalogue: Catalogue,
     now: datetime,
     correction_months: int = CORRECTION_MONTHS,
+    prepared: Prepared | None = None,
 ) -> str:
     """Draft one account's documents; return its status.
 
     An account that is not waiting, or whose run is past drafting, is left as it is.
+
+    Args:
+        prepared: read before, with others; it is read again where the account has been
+            touched since.
     """
     standing = lock_account(session, run_id=run_id, account_id=account_id)
     run = queries.run(session, run_id=run_id)
     if standing.status != "waiting" or run.status not in {"open", "drafted"}:
         return standing.status
     month = Month.of_day(run.month)
-    fault = next(
-        (
-            row.detail
-            for row in charges.parked(session, month=month, account_id=account_id)
-            if row.code == "account-contradiction"
-        ),
-        None,
-    )
-    if fault is not None:
-        return move_account(session, standing, "parked", now, fault)
+    if prepared is None or prepared.changed_at != standing.changed_at:
+        prepared = prepare_accounts(
+            session,
+            run_id=run_id,
+            account_ids=[account_id],
+            correction_months=correction_months,
+        )[account_id]
+    if prepared.fault is not None:
+        return move_account(session, standing, "parked", now, prepared.fault)
+    if prepared.gathered is None:
+        raise AccountUnknown(f"There is no account {account_id}.")
     try:
         composed = compose_documents(
-            session,
-            account_id=account_id,
+            prepared.gathered,
             month=month,
             supplier=Supplier.read(run.supplier),
             catalogue=catalogue,
             now=now,
-            correction_months=correction_months,
         )
     except (NothingToCredit, ValueError) as contradiction:
         return move_account(session, standing, "parked", now, str(contradiction))
@@ -83,6 +143,7 @@ def draft_account(
             run_id=run_id,
             credits_invoice_id=None if draft.credits is None else draft.credits[2],
             credit_basis=None if draft.credits is None else "overcharge",
+            words=catalogue.usage,
         )
     found = [
         checklist(
@@ -96,20 +157,15 @@ def draft_account(
         )
         for invoice, order in zip(composed.invoices, composed.orders, strict=True)
     ]
-    session.execute(
-        update(BillRunAccountRow)
-        .where(BillRunAccountRow.run_id == run_id, BillRunAccountRow.account_id == account_id)
-        .values(
-            checklist=[
-                {"document": invoice.id, "checks": [check.to_json() for check in checks]}
-                for invoice, checks in zip(composed.invoices, found, strict=True)
-            ]
-        )
-    )
+    kept = [
+        {"document": invoice.id, "checks": [check.to_json() for check in checks]}
+        for invoice, checks in zip(composed.invoices, found, strict=True)
+    ]
     failed = [check.detail for checks in found for check in checks if check.outcome is Outcome.FAIL]
     if failed:
-        return move_account(session, standing, "held", now, " ".join(dict.fromkeys(failed)))
-    return move_account(session, standing, "drafted", now, None)
+        reason = " ".join(dict.fromkeys(failed))
+        return move_account(session, standing, "held", now, reason, checklist=kept)
+    return move_account(session, standing, "drafted", now, None, checklist=kept)
 
 
 def _carried_over(composed: Composed, *, month: Month, smallest: Decimal) -> str | None:
@@ -156,15 +212,30 @@ def lock_account(session: Session, *, run_id: str, account_id: str) -> BillRunAc
 
 
 def move_account(
-    session: Session, standing: BillRunAccountRow, status: str, now: datetime, reason: str | None
+    session: Session,
+    standing: BillRunAccountRow,
+    status: str,
+    now: datetime,
+    reason: str | None,
+    *,
+    checklist: list[dict[str, Any]] | None = None,
 ) -> str:
-    """Let an account go to a status, for a reason that people read; return the status."""
+    """Let an account go to a status, for a reason that people read; return the status.
+
+    Args:
+        checklist: how its drafts came out; None leaves what is there.
+    """
+    changes: dict[str, Any] = {"status": status, "reason": reason, "changed_at": now}
+    if checklist is not None:
+        changes["checklist"] = checklist
     session.execute(
         update(BillRunAccountRow)
         .where(
             BillRunAccountRow.run_id == standing.run_id,
             BillRunAccountRow.account_id == standing.account_id,
         )
-        .values(status=status, reason=reason, changed_at=now)
+        .values(changes)
+        # The row at hand was locked to be looked at; nobody looks at it again.
+        .execution_options(synchronize_session=False)
     )
     return status

@@ -4,6 +4,7 @@ Call these from a command or a job, never inside a transaction. Running them aga
 at once, goes on where the work stands.
 """
 
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from functools import partial
 
@@ -11,7 +12,7 @@ from billing.charges.operations import rate_charges
 from billing.invoices.catalogue import load_catalogue
 from billing.invoices.drafting import CORRECTION_MONTHS
 from billing.runs import operations, queries
-from billing.runs.drafting import draft_account, park_account
+from billing.runs.drafting import Prepared, draft_account, park_account, prepare_accounts
 from metering.kit.db import Database, is_transient
 from metering.kit.errors import Refusal
 from metering.kit.logs import get_logger
@@ -19,6 +20,9 @@ from metering.periods import Month
 from metering.readings.month_totals import months_with_readings
 
 _log = get_logger(__name__)
+
+_READ_TOGETHER = 25
+"""Accounts whose charges are in memory at once: few enough that what was read is still so."""
 
 
 def rate_open_months(
@@ -66,7 +70,9 @@ def draft_run(
     with database.snapshot() as session:
         catalogue = load_catalogue(session)
         waiting = queries.accounts_at(session, run_id=run_id, status="waiting")
-    for account_id in waiting:
+    for account_id, prepared in _prepared(
+        database, run_id=run_id, account_ids=waiting, correction_months=correction_months
+    ):
         try:
             database.retrying(
                 partial(
@@ -76,6 +82,7 @@ def draft_run(
                     catalogue=catalogue,
                     now=now,
                     correction_months=correction_months,
+                    prepared=prepared,
                 )
             )
         except Exception as fault:
@@ -96,6 +103,29 @@ def draft_run(
         operations.finish_drafting(session, run_id=run_id, now=now)
         operations.wanted_done(session, run_id=run_id, work="draft")
         return queries.counts(session, run_id=run_id)
+
+
+def _prepared(
+    database: Database, *, run_id: str, account_ids: Sequence[str], correction_months: int
+) -> Iterator[tuple[str, Prepared | None]]:
+    """Yield each account with what it is drafted from, read some accounts at a time."""
+    for start in range(0, len(account_ids), _READ_TOGETHER):
+        part = account_ids[start : start + _READ_TOGETHER]
+        found: dict[str, Prepared] = {}
+        try:
+            with database.snapshot() as session:
+                found = prepare_accounts(
+                    session,
+                    run_id=run_id,
+                    account_ids=part,
+                    correction_months=correction_months,
+                )
+        except Exception as fault:
+            # Each is read again on its own, in a transaction that is tried again where the
+            # database asks for it; an account that cannot be read is parked there.
+            _log.warning("accounts cannot be read together", run=run_id, detail=str(fault)[:500])
+        for account_id in part:
+            yield account_id, found.get(account_id)
 
 
 def issue_run(database: Database, *, run_id: str, principal: str, now: datetime) -> dict[str, int]:

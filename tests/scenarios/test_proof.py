@@ -16,7 +16,7 @@ from billing.invoices import credit_notes, queries
 from billing.invoices import operations as issuing
 from billing.invoices.catalogue import load_catalogue
 from billing.invoices.content import content_bytes
-from billing.invoices.drafting import compose_documents
+from billing.invoices.drafting import compose_documents, gather
 from billing.invoices.model import Invoice
 from billing.invoices.sealing import canonical_content
 from billing.invoices.verifying import verify_invoices
@@ -201,8 +201,7 @@ def test_a_preview_is_what_is_issued_to_the_penny(database: Database) -> None:
     work.rate_open_months(database, last=APRIL, now=story.after(APRIL))
     with database.snapshot() as session:
         composed = compose_documents(
-            session,
-            account_id=trust.id,
+            gather(session, account_ids=[trust.id], month=APRIL)[trust.id],
             month=APRIL,
             supplier=story.SUPPLIER,
             catalogue=load_catalogue(session),
