@@ -42,11 +42,22 @@ def issue(
     row = queries.invoice_row(
         session, account_id=account_id, invoice_id=invoice_id, for_update=True
     )
+    series = lock_series(session, series=row.series, now=now)
+    return issue_locked(session, row=row, series=series, principal=principal, now=now)
+
+
+def issue_locked(
+    session: Session, *, row: InvoiceRow, series: NumberSeriesRow, principal: str, now: datetime
+) -> InvoiceRow:
+    """Issue a draft as `issue` does, its row and its series being locked already.
+
+    Raises:
+        InvoiceNotDraft: it was issued already.
+    """
     if row.status != "draft":
         raise InvoiceNotDraft(f"Invoice {row.number or row.id} is {row.status}.")
     today = london_day(now)
     year = Month.of_day(today).financial_year
-    series = lock_series(session, series=row.series, now=now)
     sequence = series.last_sequence + 1
     number = invoice_number(row.series, year, sequence)
     assert row.tax_point is not None
@@ -76,8 +87,8 @@ def issue(
             financial_year=year,
             sequence=sequence,
             number=number,
-            account_id=account_id,
-            invoice_id=invoice_id,
+            account_id=row.account_id,
+            invoice_id=row.id,
             seal=sealed_by,
         )
     )
@@ -88,18 +99,18 @@ def issue(
         principal=principal,
         action=f"issue {row.kind}",
         object_kind="invoice",
-        object_id=invoice_id,
-        facts={"number": number, "total": str(row.total), "account": account_id},
+        object_id=row.id,
+        facts={"number": number, "total": str(row.total), "account": row.account_id},
     )
     post_to_ledger(session, invoice=row, principal=principal, now=now)
     _warn_of_order(session, row, now=now)
     announce(
         session,
         kind="invoice.issued",
-        account_id=account_id,
-        subject_id=invoice_id,
+        account_id=row.account_id,
+        subject_id=row.id,
         facts={
-            "invoice_id": invoice_id,
+            "invoice_id": row.id,
             "number": number,
             "document": row.kind,
             "month": str(Month.of_day(row.month)),
@@ -142,17 +153,22 @@ def _warn_of_order(session: Session, row: InvoiceRow, *, now: datetime) -> None:
 def lock_series(session: Session, *, series: str, now: datetime) -> NumberSeriesRow:
     """Return the counter of a series in today's financial year, locked to the end."""
     financial_year = Month.of(now).financial_year
+    locked = (
+        select(NumberSeriesRow)
+        .where(NumberSeriesRow.series == series, NumberSeriesRow.financial_year == financial_year)
+        .with_for_update()
+        .execution_options(populate_existing=True)
+    )
+    found = session.scalar(locked)
+    if found is not None:
+        return found
+    # The year's first document; whoever else makes the row is waited for, and theirs is read.
     session.execute(
         upsert(NumberSeriesRow)
         .values(series=series, financial_year=financial_year, last_sequence=0, last_seal=FIRST_SEAL)
         .on_conflict_do_nothing(index_elements=["series", "financial_year"])
     )
-    return session.scalars(
-        select(NumberSeriesRow)
-        .where(NumberSeriesRow.series == series, NumberSeriesRow.financial_year == financial_year)
-        .with_for_update()
-        .execution_options(populate_existing=True)
-    ).one()
+    return session.scalars(locked).one()
 
 
 def keep_documents(

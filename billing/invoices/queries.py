@@ -100,8 +100,13 @@ def invoices(
     run_id: str | None = None,
     statuses: Collection[str] = DONE,
     month: Month | None = None,
+    for_update: bool = False,
 ) -> Sequence[InvoiceRow]:
-    """Return invoices and credit notes, latest issue first, drafts before them."""
+    """Return invoices and credit notes, latest issue first, drafts before them.
+
+    Args:
+        for_update: of one account alone; they stay locked to the end of the transaction.
+    """
     statement = (
         select(InvoiceRow)
         .where(InvoiceRow.status.in_(statuses))
@@ -113,6 +118,8 @@ def invoices(
         statement = statement.where(InvoiceRow.run_id == run_id)
     if month is not None:
         statement = statement.where(InvoiceRow.month == month.first_day)
+    if for_update:
+        statement = statement.with_for_update().execution_options(populate_existing=True)
     return session.scalars(statement).all()
 
 

@@ -317,15 +317,17 @@ def issue_account(
     if standing.status != "drafted":
         return []
     drafts = invoice_queries.invoices(
-        session, account_id=account_id, run_id=run_id, statuses=("draft",)
+        session, account_id=account_id, run_id=run_id, statuses=("draft",), for_update=True
     )
-    # Every series in one order, before anything else is locked: two runs cannot wait crosswise.
-    for series in sorted({row.series for row in drafts}):
-        invoices.lock_series(session, series=series, now=now)
+    # Every series in one order, before the audit trail is: two runs cannot wait crosswise.
+    series = {
+        name: invoices.lock_series(session, series=name, now=now)
+        for name in sorted({row.series for row in drafts})
+    }
     numbers = []
     for row in sorted(drafts, key=_printing_order):
-        issued = invoices.issue(
-            session, account_id=account_id, invoice_id=row.id, principal=principal, now=now
+        issued = invoices.issue_locked(
+            session, row=row, series=series[row.series], principal=principal, now=now
         )
         assert issued.number is not None
         numbers.append(issued.number)
