@@ -115,6 +115,7 @@ _DECIDED = {
 }
 # Usage as it arrived: the pages and the jobs only read it.
 _USAGE = {
+    "archived_levels": READ,
     "archived_months": READ,
     "dimension_sets": READ,
     "event_keys": READ,

@@ -29,10 +29,6 @@ SPREAD = {
     for name, table in metadata.tables.items()
     if (place := placement(table)) is not None and place.kind == DISTRIBUTED
 }
-KNOWN = {
-    # A source's own counts beside its events: a few rows a month, and never tried on a cluster.
-    ("LATERAL over usage_events", "billing/runs/reconciling.py"),
-}
 
 
 def texts(source: str) -> Iterator[str]:
@@ -92,7 +88,7 @@ def test_every_sql_text_keeps_to_what_a_cluster_can_do() -> None:
             read += 1
             found |= {(what, str(path.relative_to(ROOT))) for what in breaches(sql)}
     assert read > 60
-    assert found == KNOWN
+    assert found == set()
 
 
 @pytest.mark.parametrize(

@@ -226,23 +226,28 @@ def manifest_faults(session: Session, *, month: Month) -> list[tuple[str, str, s
                 SELECT DISTINCT ON (source_id, meter_id, subject_id, first_on, end_on) *
                 FROM manifests WHERE first_on >= :month AND end_on <= :end_day
                 ORDER BY source_id, meter_id, subject_id, first_on, end_on, received_at DESC
+            ),
+            used AS (
+                SELECT u.meter_id, u.subject_id,
+                    (u.occurred_at AT TIME ZONE 'Europe/London')::date AS used_on,
+                    sum(CASE u.kind WHEN 1 THEN -1 ELSE 1 END) AS events,
+                    sum(u.quantity) AS quantity
+                FROM usage_events u
+                WHERE u.period_month = :month AND u.meter_id IN (SELECT meter_id FROM latest)
+                GROUP BY 1, 2, 3
             )
             SELECT s.code, s.manifest_policy, m.code, f.first_on, f.end_on,
                 f.declared_count, f.declared_quantity,
-                coalesce(e.events, 0), coalesce(e.quantity, 0)
+                coalesce(sum(u.events), 0), coalesce(sum(u.quantity), 0)
             FROM latest f
             JOIN sources s ON s.id = f.source_id
             JOIN meters m ON m.id = f.meter_id
-            LEFT JOIN LATERAL (
-                SELECT sum(CASE u.kind WHEN 1 THEN -1 ELSE 1 END) AS events,
-                    sum(u.quantity) AS quantity
-                FROM usage_events u
-                WHERE u.period_month = :month AND u.meter_id = f.meter_id
-                    AND (f.subject_id IS NULL OR u.subject_id = f.subject_id)
-                    AND (u.occurred_at AT TIME ZONE 'Europe/London')::date >= f.first_on
-                    AND (u.occurred_at AT TIME ZONE 'Europe/London')::date < f.end_on
-            ) e ON true
+            LEFT JOIN used u ON u.meter_id = f.meter_id
+                AND (f.subject_id IS NULL OR u.subject_id = f.subject_id)
+                AND u.used_on >= f.first_on AND u.used_on < f.end_on
             WHERE s.manifest_policy <> 'ignore'
+            GROUP BY s.code, s.manifest_policy, m.code, f.id, f.first_on, f.end_on,
+                f.declared_count, f.declared_quantity
             ORDER BY s.code, m.code, f.first_on
             """
         ),

@@ -38,9 +38,9 @@ _RECOUNT = text(
         WHERE r.used_on >= :before AND r.used_on < :end_day
             AND (CAST(:subjects AS integer[]) IS NULL OR r.subject_id = ANY(:subjects))
     ),
-    carried AS (
-        SELECT DISTINCT ON (e.subject_id, e.meter_id, e.dimension_set_id)
-            e.subject_id, e.meter_id, e.dimension_set_id, l.aggregation, e.quantity
+    before AS (
+        SELECT e.subject_id, e.meter_id, e.dimension_set_id, l.aggregation, e.occurred_at,
+            e.quantity
         FROM lasting l
         JOIN usage_events e ON e.subject_id = l.subject_id AND e.meter_id = l.meter_id
         LEFT JOIN usage_events w ON w.period_month = e.period_month
@@ -48,8 +48,18 @@ _RECOUNT = text(
             AND w.occurred_at = e.occurred_at AND w.kind = :withdrawal
             AND w.detail ->> 'withdraws' = e.event_key::text
         WHERE e.period_month < :month AND e.kind <> :withdrawal AND w.event_key IS NULL
-        ORDER BY e.subject_id, e.meter_id, e.dimension_set_id, e.occurred_at DESC,
-            e.quantity DESC
+        UNION ALL
+        SELECT a.subject_id, a.meter_id, a.dimension_set_id, l.aggregation, a.occurred_at,
+            a.quantity
+        FROM lasting l
+        JOIN archived_levels a ON a.subject_id = l.subject_id AND a.meter_id = l.meter_id
+        WHERE a.month < :month
+    ),
+    carried AS (
+        SELECT DISTINCT ON (subject_id, meter_id, dimension_set_id)
+            subject_id, meter_id, dimension_set_id, aggregation, quantity
+        FROM before
+        ORDER BY subject_id, meter_id, dimension_set_id, occurred_at DESC, quantity DESC
     ),
     steps AS (
         SELECT subject_id, meter_id, dimension_set_id, aggregation,

@@ -18,6 +18,7 @@ from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
 from metering.events import partitions
+from metering.events.model import WITHDRAWAL
 from metering.events.partitions import archived
 from metering.events.tables import ArchivedMonthRow
 from metering.kit import audit
@@ -46,7 +47,7 @@ class ArchiveFileWrong(Unavailable):
 
 
 class MonthNotArchivable(Conflict):
-    """The month is still open to corrections, is not rolled up, or later months need its events."""
+    """The month is still open to corrections, or is not rolled up."""
 
     code = "month-not-archivable"
     title = "The month cannot be archived"
@@ -106,6 +107,24 @@ _SELECT = text(
     """
 )
 
+# What later months go on from: a level lasts until the next, however long ago it was set.
+_KEEP_LEVELS = text(
+    """
+    INSERT INTO archived_levels
+        (subject_id, meter_id, dimension_set_id, month, occurred_at, quantity)
+    SELECT DISTINCT ON (e.subject_id, e.meter_id, e.dimension_set_id)
+        e.subject_id, e.meter_id, e.dimension_set_id, e.period_month, e.occurred_at, e.quantity
+    FROM usage_events e
+    JOIN meters m ON m.id = e.meter_id AND m.aggregation = ANY(:levels)
+    LEFT JOIN usage_events w ON w.subject_id = e.subject_id AND w.meter_id = e.meter_id
+        AND w.period_month = e.period_month AND w.occurred_at = e.occurred_at
+        AND w.kind = :withdrawal AND w.detail ->> 'withdraws' = e.event_key::text
+    WHERE e.period_month = :month AND e.kind <> :withdrawal AND w.event_key IS NULL
+    ORDER BY e.subject_id, e.meter_id, e.dimension_set_id, e.occurred_at DESC, e.quantity DESC
+    ON CONFLICT DO NOTHING
+    """
+)
+
 
 def archive_month(
     database: Database,
@@ -119,7 +138,8 @@ def archive_month(
     """Write a month to a file, prove it, and drop its partition; safe to repeat.
 
     The file is written and synchronised first. Then one transaction locks the partition,
-    compares every row with the file, notes the archive and drops the partition.
+    compares every row with the file, notes the archive, keeps the last level of each
+    measured level, which later months go on from, and drops the partition.
 
     Returns:
         The archive; of a month that was archived before, after looking at its file.
@@ -170,6 +190,10 @@ def archive_month(
             facts={"file": str(path), "sha256": digest, "rows": rows, "quantity": str(quantity)},
         )
         session.flush()
+        session.execute(
+            _KEEP_LEVELS,
+            {"month": month.first_day, "levels": sorted(LEVELS), "withdrawal": WITHDRAWAL},
+        )
         session.execute(text(f"ALTER TABLE usage_events DETACH PARTITION {name}"))
         session.execute(text(f"DROP TABLE {name}"))
     return Archive(path, digest, rows, quantity)
@@ -208,25 +232,14 @@ def _check(session: Session, *, month: Month, correction_months: int, now: datet
         raise refuse(f"usage may still be corrected for {correction_months} months")
     if month not in partitions.existing(session):
         raise refuse("it has no events")
-    facts = {"month": month.first_day, "levels": list(LEVELS)}
     if session.scalar(
         text(
             "SELECT 1 FROM usage_events e JOIN ingest_batches b ON b.id = e.batch_id"
             " WHERE e.period_month = :month AND b.claimed_at IS NULL LIMIT 1"
         ),
-        facts,
+        {"month": month.first_day},
     ):
         raise refuse("some of its events are not in the readings yet")
-    level = session.scalar(
-        text(
-            "SELECT m.code FROM meters m WHERE m.aggregation = ANY(:levels) AND EXISTS ("
-            " SELECT 1 FROM usage_events e WHERE e.period_month = :month AND e.meter_id = m.id)"
-            " LIMIT 1"
-        ),
-        facts,
-    )
-    if level is not None:
-        raise refuse(f"the level of {level} goes on from its events into later months")
 
 
 def _rows(session: Session, *, month: Month) -> Iterator[list[ArchivedEvent]]:

@@ -130,6 +130,27 @@ class ArchivedMonthRow(Base):
     archived_by: Mapped[str]
 
 
+class ArchivedLevelRow(Base):
+    """The last level of an archived month, which later months go on from.
+
+    One for each subject, meter (`latest` or `time-weighted`) and dimension set with an event
+    in the month that was not withdrawn.
+    """
+
+    __tablename__ = "archived_levels"
+    __table_args__ = (
+        PrimaryKeyConstraint("subject_id", "meter_id", "dimension_set_id", "month"),
+        {"info": {"citus": "distributed", "distribution_column": "subject_id"}},
+    )
+
+    subject_id: Mapped[int] = mapped_column(Integer)
+    meter_id: Mapped[int] = mapped_column(Integer)
+    dimension_set_id: Mapped[int] = mapped_column(Integer)
+    month: Mapped[date]
+    occurred_at: Mapped[datetime]
+    quantity: Mapped[Decimal] = mapped_column(Quantity)
+
+
 class QuarantinedEventRow(Base):
     """A refused or conflicting event, kept with its reason; patient-like values masked."""
 

@@ -7,6 +7,7 @@ from decimal import Decimal
 from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
+from metering.events import partitions
 from metering.events.model import WITHDRAWAL
 from metering.events.tables import usage_events
 from metering.meters.model import LEVELS
@@ -27,6 +28,7 @@ def work_out_anew(
     """Work out the readings of a meter that cannot be added, from its raw events.
 
     A changed level lasts, so for a level every later month up to `now` is worked out too.
+    An archived month stays as it is: nothing of it can change any more.
 
     Returns:
         The number of readings that changed.
@@ -37,6 +39,7 @@ def work_out_anew(
             wanted.append(wanted[-1].next)
     else:
         wanted = sorted(months)
+    away = {row.month for row in partitions.archived(session, first=wanted[0], last=wanted[-1])}
     return sum(
         work_out_month(
             session,
@@ -47,6 +50,7 @@ def work_out_anew(
             now=now,
         )
         for month in wanted
+        if month.first_day not in away
     )
 
 
@@ -155,18 +159,29 @@ def _observations(
 def _carried(
     session: Session, *, subject_id: int, meter_id: int, before: Month
 ) -> dict[int, Decimal]:
-    """Return, by dimension set, the last level before a month that was not withdrawn."""
+    """Return, by dimension set, the last level before a month that was not withdrawn.
+
+    Of archived months the last levels stay when their events leave.
+    """
     rows = session.execute(
         text(
             """
-            SELECT DISTINCT ON (e.dimension_set_id) e.dimension_set_id, e.quantity
-            FROM usage_events e
-            LEFT JOIN usage_events w ON w.subject_id = e.subject_id AND w.meter_id = e.meter_id
-                AND w.period_month = e.period_month AND w.occurred_at = e.occurred_at
-                AND w.kind = :withdrawal AND w.detail ->> 'withdraws' = e.event_key::text
-            WHERE e.subject_id = :subject AND e.meter_id = :meter AND e.kind <> :withdrawal
-                AND e.period_month < :before AND w.event_key IS NULL
-            ORDER BY e.dimension_set_id, e.occurred_at DESC, e.quantity DESC
+            SELECT DISTINCT ON (dimension_set_id) dimension_set_id, quantity
+            FROM (
+                SELECT e.dimension_set_id, e.occurred_at, e.quantity
+                FROM usage_events e
+                LEFT JOIN usage_events w ON w.subject_id = e.subject_id
+                    AND w.meter_id = e.meter_id AND w.period_month = e.period_month
+                    AND w.occurred_at = e.occurred_at AND w.kind = :withdrawal
+                    AND w.detail ->> 'withdraws' = e.event_key::text
+                WHERE e.subject_id = :subject AND e.meter_id = :meter AND e.kind <> :withdrawal
+                    AND e.period_month < :before AND w.event_key IS NULL
+                UNION ALL
+                SELECT a.dimension_set_id, a.occurred_at, a.quantity
+                FROM archived_levels a
+                WHERE a.subject_id = :subject AND a.meter_id = :meter AND a.month < :before
+            ) levels
+            ORDER BY dimension_set_id, occurred_at DESC, quantity DESC
             """
         ),
         {

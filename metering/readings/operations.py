@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 from metering.events import partitions
 from metering.events.model import WITHDRAWAL
 from metering.events.operations import claim_batches
-from metering.events.tables import usage_events
+from metering.events.tables import ArchivedLevelRow, usage_events
 from metering.meters.model import ADDITIVE, LEVELS
 from metering.meters.tables import MeterRow
 from metering.periods import LONDON, Month
@@ -324,7 +324,7 @@ def rebuild(session: Session, *, month: Month, now: datetime) -> int:
 def _pairs_of_month(
     session: Session, month: Month, meter_ids: Iterable[int]
 ) -> list[tuple[int, int]]:
-    """Return subjects and meters with an event up to the month's end or a reading in it."""
+    """Return subjects and meters with usage or a level by the month's end, or a reading in it."""
     wanted = list(meter_ids)
     events = select(usage_events.c.subject_id, usage_events.c.meter_id).where(
         usage_events.c.period_month <= month.first_day, usage_events.c.meter_id.in_(wanted)
@@ -334,4 +334,7 @@ def _pairs_of_month(
         ReadingRow.used_on < month.end_day,
         ReadingRow.meter_id.in_(wanted),
     )
-    return sorted({(row[0], row[1]) for row in session.execute(events.union(readings))})
+    levels = select(ArchivedLevelRow.subject_id, ArchivedLevelRow.meter_id).where(
+        ArchivedLevelRow.month < month.first_day, ArchivedLevelRow.meter_id.in_(wanted)
+    )
+    return sorted({(row[0], row[1]) for row in session.execute(events.union(readings, levels))})

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from billing.invoices import queries
 from billing.invoices.line_events import LineUnknown, line_events
 from billing.invoices.model import Invoice, LineKind
 from billing.money import plain
+from metering.events.archive import archive_month
 from metering.kit.db import Database
 from metering.periods import london
 from metering.readings.stored import StoredEvent
@@ -119,3 +121,27 @@ def test_pages_add_up_and_unknown_lines_and_other_sources_are_refused(database: 
         behind(database, invoice, 2)
     with pytest.raises(queries.InvoiceUnknown):
         behind(database, invoice, 1, source_id=99)
+
+
+def test_a_line_leads_to_its_events_when_their_month_is_archived(
+    database: Database, tmp_path: Path
+) -> None:
+    pytest.importorskip("pyarrow")
+    service(database)
+    trusts(database, "RRK", "RA7")
+    for day, quantity in ((1, "10"), (16, "20")):
+        uses(database, "RRK", quantity, at=date(2026, 4, day))
+    uses(database, "RA7", "99", at=date(2026, 4, 3))
+    (invoice,) = month_end(database, APRIL)["RRK"]
+    before = behind(database, invoice, 1)
+    assert quantities(before) == ["10", "20"]
+    archive_month(
+        database,
+        month=APRIL,
+        folder=tmp_path,
+        correction_months=13,
+        principal="test",
+        now=datetime(2027, 9, 15, 9, tzinfo=UTC),
+    )
+    assert behind(database, invoice, 1) == before
+    assert quantities(behind(database, invoice, 1, limit=1, after=before[0].cursor)) == ["20"]

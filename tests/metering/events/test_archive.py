@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import text
 
 from billing.runs.reconciling import reconcile_month
+from billing.runs.recounting import recount
 from metering import jobs
 from metering.events import archive
 from metering.events.archive import (
@@ -28,6 +29,7 @@ from tests.metering.make import NOW, catalogue, event, level_meter, service, wit
 pytest.importorskip("pyarrow")
 
 JULY = Month(2026, 7)
+IN_AUGUST = datetime(2026, 8, 12, 9, tzinfo=UTC)
 LATER = datetime(2027, 9, 15, 9, tzinfo=UTC)
 
 
@@ -172,11 +174,109 @@ def test_events_that_wait_for_the_roll_up_are_waited_for(july: Database, tmp_pat
         put_away(july, tmp_path)
 
 
-def test_a_level_that_goes_on_keeps_its_month(july: Database, tmp_path: Path) -> None:
-    level_meter(july, "latest")
-    make.service(july).post(
-        event(9, type="latest-level", data={"level": "4"}) | {"data": {"level": "4"}}
+AUGUST = Month(2026, 8)
+
+
+@pytest.fixture
+def levels(july: Database) -> Database:
+    """July with levels that last: one changed in August, one withdrawn, one never touched."""
+    for aggregation in ("latest", "time-weighted"):
+        level_meter(july, aggregation)
+    ours = make.service(july)
+
+    def level(number: int, size: str, *, at: str, subject: str = "RRK", kind: str) -> Any:
+        told = event(number, type=f"{kind}-level", subject=subject, time=at)
+        return told | {"data": {"level": size}}
+
+    wrong = level(43, "9", at="2026-07-05T13:00:00Z", kind="latest")
+    ours.post(
+        level(40, "2", at="2026-07-01T12:00:00Z", kind="time-weighted"),
+        level(41, "4", at="2026-07-03T12:00:00Z", kind="time-weighted"),
+        level(42, "7", at="2026-07-04T12:00:00Z", kind="latest"),
+        wrong,
+        level(44, "5", at="2026-07-02T12:00:00Z", kind="time-weighted", subject="RA7"),
+        withdrawal(45, of=wrong),
     )
     jobs.roll_up(july, now=NOW)
-    with pytest.raises(MonthNotArchivable, match="the level of latest-level goes on"):
-        put_away(july, tmp_path)
+    jobs.carry_levels(july, now=IN_AUGUST)
+    make.service(july).post(
+        level(46, "6", at="2026-08-10T12:00:00Z", kind="time-weighted"), now=IN_AUGUST
+    )
+    jobs.roll_up(july, now=IN_AUGUST)
+    jobs.carry_levels(july, now=LATER)
+    return july
+
+
+def readings(database: Database) -> list[Any]:
+    with database.snapshot() as session:
+        return list(
+            session.execute(
+                text(
+                    "SELECT subject_id, meter_id, used_on, dimension_set_id, hour, quantity,"
+                    " event_count FROM readings ORDER BY 1, 2, 3, 4, 5"
+                )
+            )
+        )
+
+
+def test_later_months_go_on_from_the_levels_of_an_archived_one(
+    levels: Database, tmp_path: Path
+) -> None:
+    before, drill = readings(levels), everything(levels)
+    put_away(levels, tmp_path)
+    with levels.snapshot() as session:
+        kept = session.execute(
+            text(
+                "SELECT o.ods_code, m.code, l.quantity FROM archived_levels l"
+                " JOIN organisations o ON o.id = l.subject_id JOIN meters m ON m.id = l.meter_id"
+                " ORDER BY 1, 2"
+            )
+        ).all()
+    assert [tuple(row) for row in kept] == [
+        ("RA7", "time-weighted-level", Decimal(5)),
+        ("RRK", "latest-level", Decimal(7)),
+        ("RRK", "time-weighted-level", Decimal(4)),
+    ]
+    assert jobs.rebuild(levels, first=AUGUST, last=Month(2027, 9), now=LATER)["readings"] == 0
+    assert jobs.carry_levels(levels, now=LATER)["readings"] == 0
+    assert readings(levels) == before
+    # The events behind July's lines are read from the file.
+    assert everything(levels) == drill
+    with levels.snapshot() as session:
+        counted = recount(session, month=AUGUST, ended=True)
+        read = session.execute(
+            text(
+                "SELECT o.ods_code, m.code, sum(r.quantity) FROM readings r"
+                " JOIN organisations o ON o.id = r.subject_id JOIN meters m ON m.id = r.meter_id"
+                " WHERE r.used_on >= '2026-08-01' AND r.used_on < '2026-09-01' GROUP BY 1, 2"
+            )
+        ).all()
+    # What counts each meter a second time knows the levels that went on too.
+    assert len(counted) == 3
+    assert counted == {(code, meter): quantity for code, meter, quantity in read}
+
+
+def test_a_level_is_made_again_from_what_an_archived_month_left(
+    levels: Database, tmp_path: Path
+) -> None:
+    before = readings(levels)
+    for month in (JULY, AUGUST):
+        put_away(levels, tmp_path, month=month, now=datetime(2027, 10, 15, 9, tzinfo=UTC))
+    with levels.transaction() as session:
+        session.execute(text("DELETE FROM readings WHERE used_on >= '2026-09-01'"))
+    first, last = AUGUST.next, Month(2027, 9)
+    assert jobs.rebuild(levels, first=first, last=last, now=LATER)["readings"] > 700
+    assert readings(levels) == before
+
+
+def test_carrying_a_level_on_leaves_an_archived_month_as_it_is(
+    levels: Database, tmp_path: Path
+) -> None:
+    put_away(levels, tmp_path)
+    with levels.transaction() as session:
+        session.execute(text("DELETE FROM readings WHERE used_on >= '2026-08-01'"))
+    kept = readings(levels)
+    jobs.carry_levels(levels, now=LATER)
+    assert readings(levels)[: len(kept)] != []
+    assert [row for row in readings(levels) if row.used_on < AUGUST.first_day] == kept
+    assert jobs.rebuild(levels, first=AUGUST, last=Month(2027, 9), now=LATER)["readings"] == 0

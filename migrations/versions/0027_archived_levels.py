@@ -1,0 +1,38 @@
+"""Months with levels may be archived: the last level of each stays behind."""
+
+import sqlalchemy as sa
+from alembic import op
+
+from metering.kit.columns import Quantity, UtcDateTime
+
+revision = "0027"
+down_revision = "0026"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.create_table(
+        "archived_levels",
+        sa.Column("subject_id", sa.Integer(), nullable=False),
+        sa.Column("meter_id", sa.Integer(), nullable=False),
+        sa.Column("dimension_set_id", sa.Integer(), nullable=False),
+        sa.Column("month", sa.Date(), nullable=False),
+        sa.Column("occurred_at", UtcDateTime(), nullable=False),
+        sa.Column("quantity", Quantity(), nullable=False),
+        sa.PrimaryKeyConstraint(
+            "subject_id",
+            "meter_id",
+            "dimension_set_id",
+            "month",
+            name=op.f("pk_archived_levels"),
+        ),
+    )
+    op.execute(
+        "CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON archived_levels"
+        " FOR EACH ROW EXECUTE FUNCTION paygo_refuse_change()"
+    )
+
+
+def downgrade() -> None:
+    op.drop_table("archived_levels")
