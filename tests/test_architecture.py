@@ -218,3 +218,16 @@ def test_a_feature_writes_only_its_own_tables() -> None:
 )
 def test_each_rule_sees_a_breach(find: Callable[[str, ast.AST], Iterator[int]], code: str) -> None:
     assert list(find("billing/runs/operations.py", ast.parse(code))) == [1]
+
+
+def test_no_two_purposes_share_an_advisory_lock() -> None:
+    """Or somebody waits for ever: the scheduler keeps the lock of its lead for days."""
+    numbers: dict[str, list[str]] = {}
+    migrations = sorted((ROOT / "migrations").rglob("*.py"))
+    for path in [*SOURCES, *migrations]:
+        for number in re.findall(r"\b7_?201_?\d{3}\b", path.read_text(encoding="utf-8")):
+            numbers.setdefault(number.replace("_", ""), []).append(
+                path.relative_to(ROOT).as_posix()
+            )
+    assert len(numbers) > 10
+    assert {number: places for number, places in numbers.items() if len(places) > 1} == {}

@@ -79,7 +79,7 @@ def sign_in(
     email = email.strip().lower()
     # Tries at one address wait for one another: in parallel none would see the others' failures.
     session.execute(
-        text("SELECT pg_advisory_xact_lock(hashtextextended(:email, 7201948))"), {"email": email}
+        text("SELECT pg_advisory_xact_lock(hashtextextended(:email, 7201957))"), {"email": email}
     )
     failures, of_address = recent_failures(
         session, email=email, remote_address=remote_address, since=now - ATTEMPT_WINDOW

@@ -18,7 +18,7 @@ CATALOGUE = "catalogue"
 """Name of the counter (`kit.versions`) that every change of the catalogue bumps."""
 
 _ODS_CODE = re.compile(r"[A-Z0-9]{3,10}")
-_LOCK = 7_201_948
+_LOCK = 7_201_956
 
 
 class OrganisationInvalid(Invalid):

@@ -31,7 +31,7 @@ OVERLAP_MAX = timedelta(days=90)
 """How long a key may go on after it was rotated."""
 
 _CODE = re.compile(r"[a-z0-9][a-z0-9./:_-]{0,99}")
-_LOCK = 7_201_949
+_LOCK = 7_201_955
 
 
 class SourceInvalid(Invalid):
