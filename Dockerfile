@@ -11,7 +11,10 @@ COPY migrations migrations
 RUN /opt/paygo/bin/pip install --no-cache-dir --constraint constraints.txt .
 
 FROM python:3.11-slim-bookworm
-RUN useradd --system --uid 10001 --home-dir /var/lib/paygo --create-home paygo
+# No files from /etc/skel: `paygo demo` and `paygo serve` want a folder that is theirs alone.
+RUN groupadd --gid 10001 paygo \
+    && useradd --uid 10001 --gid paygo --home-dir /var/lib/paygo --no-create-home --shell /usr/sbin/nologin paygo \
+    && install --directory --owner paygo --group paygo --mode 700 /var/lib/paygo
 COPY --from=build /opt/paygo /opt/paygo
 ENV PATH=/opt/paygo/bin:$PATH \
     PAYGO_DATA_DIR=/var/lib/paygo \
@@ -19,7 +22,8 @@ ENV PATH=/opt/paygo/bin:$PATH \
     PAYGO_LOG_FORMAT=json \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1
-USER paygo
+# By number, so that an orchestrator can see that it is not root.
+USER 10001:10001
 WORKDIR /var/lib/paygo
 EXPOSE 8080
 ENTRYPOINT ["paygo"]
