@@ -6,8 +6,10 @@ process remembers (catalogue, partitions) and the queue for group commit.
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
+import psycopg
 from sqlalchemy.exc import DBAPIError
 
 from metering.events.catalogue import Catalogue, CatalogueMemory
@@ -15,13 +17,15 @@ from metering.events.combining import Combiner
 from metering.events.decoding import Decoded
 from metering.events.judging import judge
 from metering.events.lots import Lot
-from metering.events.model import Receipt
+from metering.events.model import REJECTED, Receipt
 from metering.events.partitions import PartitionMemory
 from metering.events.rules import Window
 from metering.events.store import (
     COPIED_MIN,
+    Care,
     CatalogueMoved,
     came_between,
+    has_moved,
     store,
     store_by_copy,
 )
@@ -36,6 +40,9 @@ _ATTEMPTS = 8
 
 LARGE_AT_ONCE = 3
 """Requests that have a transaction of their own at a time; more would only take turns."""
+
+REPEATS_EXPECTED = 32
+"""After a repeat, ids of so many more of the source's requests are looked up first."""
 
 
 class CatalogueBusy(Unavailable):
@@ -60,6 +67,7 @@ class Ingest:
         self._clock = clock
         self._correction_months = correction_months
         self._noted: dict[str, datetime] = {}
+        self._expected: dict[int, int] = {}  # by source: requests that may repeat ids
         self._partitions = PartitionMemory(database)
         self._shared = database.direct()
         self._own = database.direct(connections=LARGE_AT_ONCE)
@@ -135,22 +143,31 @@ class Ingest:
         self._store(self._own, lots)
 
     def _store(self, direct: Direct, lots: Sequence[Lot]) -> None:
-        """Store lots in a transaction; carefully where another poster's same key came between."""
+        """Store lots in a transaction, and again with more care where an id was there already."""
         copied = len(lots) == 1 and len(lots[0].keys) >= COPIED_MIN
-        try:
+        expected = any(self._expected.get(lot.source_id) for lot in lots)
+        care = Care.REPEATS if expected else Care.ALL_NEW
+        while True:
+            try:
+                self._attempt(direct, lots, care, copied=copied and care is not Care.RIVALS)
+                break
+            except DBAPIError as error:
+                if has_moved(error):
+                    raise CatalogueMoved from None
+                if care is Care.RIVALS or not came_between(error):
+                    raise
+                care = Care(care + 1)
+        for lot in lots:
+            if any(fate.fate != REJECTED for fate in lot.fates):
+                self._expected[lot.source_id] = REPEATS_EXPECTED
+            elif left := self._expected.get(lot.source_id, 0):
+                self._expected[lot.source_id] = left - 1
+
+    def _attempt(self, direct: Direct, lots: Sequence[Lot], care: Care, *, copied: bool) -> None:
+        def work(connection: psycopg.Connection[Any]) -> None:
             if copied:
-                direct.retrying(
-                    lambda connection: store_by_copy(connection, lots[0], now=self._clock()),
-                    pipelined=False,
-                )
+                store_by_copy(connection, lots[0], now=self._clock(), care=care)
             else:
-                direct.retrying(
-                    lambda connection: store(connection, lots, now=self._clock()), pipelined=True
-                )
-        except DBAPIError as error:
-            if not came_between(error):
-                raise
-            direct.retrying(
-                lambda connection: store(connection, lots, now=self._clock(), carefully=True),
-                pipelined=True,
-            )
+                store(connection, lots, now=self._clock(), care=care)
+
+        direct.retrying(work, pipelined=not copied)

@@ -9,6 +9,7 @@ COMMITTED, so that a key that another poster committed meanwhile is seen.
 from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
+from enum import IntEnum
 from operator import itemgetter
 from typing import Any
 
@@ -34,8 +35,8 @@ from metering.events.rows import Batch, Chosen, fingerprints, insert_events
 from metering.kit.ids import uuid7
 from metering.organisations.operations import CATALOGUE
 
-LOOKED_UP_MIN = 64
-"""From so many events on it is cheaper to look first which of them are there already."""
+TOGETHER_MIN = 64
+"""From so many events on it is cheaper not to ask for conflicts key by key."""
 
 COPIED_MIN = 2_000
 """From so many events on COPY is cheaper than INSERT."""
@@ -43,6 +44,20 @@ COPIED_MIN = 2_000
 
 class CatalogueMoved(Exception):
     """The catalogue changed since the events were judged; judge them again."""
+
+
+class Care(IntEnum):
+    """What is reckoned with, of ids that are there already; where it was too little, the
+    primary key ends the transaction as `came_between` tells, and more care is due."""
+
+    ALL_NEW = 0
+    """Every id is new: nothing is asked, everything goes in one round trip."""
+
+    REPEATS = 1
+    """Ids may be there already: they are looked up first."""
+
+    RIVALS = 2
+    """And somebody may be storing the same ones at this very moment."""
 
 
 # As long as nobody's same key comes between, no conflict is looked for again.
@@ -58,6 +73,13 @@ ON CONFLICT DO NOTHING RETURNING source_id, event_key
 _KNOWN = """
 SELECT event_key, fingerprint FROM event_keys WHERE source_id = %s AND event_key = ANY(%b)
 """
+_MOVED = "catalogue-moved"
+# Whether the catalogue is still the one, asked so that the answer need not be waited for:
+# where it is not, a text that is no number ends the transaction.
+_HOLD_VERSION = """
+SELECT (CASE coalesce((SELECT version FROM cache_versions WHERE name = %s), 0) WHEN %s THEN '0'
+    ELSE 'catalogue-moved' END)::integer
+"""
 _INSERT_BATCH = """
 INSERT INTO ingest_batches
     (id, source_id, received_at, received, accepted, duplicate, conflict, rejected, claimed_at)
@@ -71,30 +93,22 @@ VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING
 
 
 def store(
-    connection: psycopg.Connection[Any],
-    lots: Sequence[Lot],
-    *,
-    now: datetime,
-    carefully: bool = False,
+    connection: psycopg.Connection[Any], lots: Sequence[Lot], *, now: datetime, care: Care
 ) -> None:
     """Store the events of several requests in this transaction, and complete their fates.
 
-    The connection may be in pipeline mode: two round trips, whatever is stored.
-
-    Args:
-        carefully: reckon with a poster of the same keys at this very moment. Otherwise the
-            transaction may fail as `came_between` tells; then it is to be done carefully.
+    The connection may be in pipeline mode: two round trips at most, whatever is stored.
 
     Raises:
         CatalogueMoved: nothing was written; judge again and start a new transaction.
-        psycopg.Error: the database refused or is gone.
+        psycopg.Error: the database refused or is gone; see `came_between`, `has_moved`.
     """
     batches = _begin(connection, lots, now=now)
     with connection.cursor() as cursor:
-        if carefully or sum(len(lot.keys) for lot in lots) < LOOKED_UP_MIN:
+        if care is Care.RIVALS or sum(len(lot.keys) for lot in lots) < TOGETHER_MIN:
             chosen = _insert_keys(cursor, lots)
         else:
-            chosen = _look_up(cursor, lots)
+            chosen = _hold(cursor, lots) if care is Care.ALL_NEW else _look_up(cursor, lots)
             if chosen:
                 _send_keys(cursor, _INSERT_NEW_KEYS, chosen)
         if chosen:
@@ -102,17 +116,21 @@ def store(
         _finish(cursor, lots, batches, now=now)
 
 
-def store_by_copy(connection: psycopg.Connection[Any], lot: Lot, *, now: datetime) -> None:
+def store_by_copy(
+    connection: psycopg.Connection[Any], lot: Lot, *, now: datetime, care: Care
+) -> None:
     """Store the very many events of one request, by COPY; not in pipeline mode.
 
-    COPY knows no ON CONFLICT: the transaction may fail as `came_between` tells.
+    COPY knows no ON CONFLICT, so this cannot reckon with rivals.
 
     Raises:
         CatalogueMoved, psycopg.Error: as `store`.
     """
+    assert care is not Care.RIVALS
     batches = _begin(connection, [lot], now=now)
     with connection.cursor() as cursor:
-        for _, positions in _look_up(cursor, [lot]):
+        look = _hold if care is Care.ALL_NEW else _look_up
+        for _, positions in look(cursor, [lot]):
             chosen = range(len(lot.keys)) if positions is None else positions
             places = sorted(chosen, key=lot.keys.__getitem__)
             _copy(cursor, COPY_KEYS, copied_keys(lot, places))
@@ -123,8 +141,14 @@ def store_by_copy(connection: psycopg.Connection[Any], lot: Lot, *, now: datetim
 
 
 def came_between(error: DBAPIError) -> bool:
-    """Return whether a transaction failed because another poster stored one of its keys."""
+    """Return whether a transaction failed because one of its keys is there already."""
     return isinstance(error.orig, psycopg.errors.UniqueViolation)
+
+
+def has_moved(error: DBAPIError) -> bool:
+    """Return whether a transaction failed because the catalogue changed: judge again."""
+    held = isinstance(error.orig, psycopg.errors.InvalidTextRepresentation)
+    return held and _MOVED in str(error.orig)
 
 
 def _begin(
@@ -166,6 +190,13 @@ def _check_version(asked: psycopg.Cursor[Any], lots: Sequence[Lot]) -> None:
         raise CatalogueMoved
 
 
+def _hold(cursor: psycopg.Cursor[Any], lots: Sequence[Lot]) -> Chosen:
+    """Let the transaction fail where the catalogue changed; take every key for a new one."""
+    for version in {lot.version for lot in lots}:
+        cursor.execute(_HOLD_VERSION, (CATALOGUE, version))
+    return [(lot, None) for lot in lots if lot.keys]
+
+
 def _insert_keys(cursor: psycopg.Cursor[Any], lots: Sequence[Lot]) -> Chosen:
     """Insert the keys of all lots, and say of those that were there what they are."""
     everything: Chosen = [(lot, None) for lot in lots]
@@ -203,11 +234,6 @@ def _look_up(cursor: psycopg.Cursor[Any], lots: Sequence[Lot]) -> Chosen:
     if known or len(lots) > 1:
         return _choose(lots, known)
     return [(lot, None) for lot in lots if lot.keys]
-
-
-_KNOWN = (
-    "SELECT event_key, fingerprint FROM event_keys WHERE source_id = %s AND event_key = ANY(%b)"
-)
 
 
 def _choose(lots: Sequence[Lot], known: dict[tuple[int, bytes], bytes]) -> Chosen:

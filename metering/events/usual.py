@@ -5,6 +5,7 @@ interpreter runs whole columns at once. Where anything is unusual it leaves the 
 the loop.
 """
 
+import struct
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from datetime import UTC
@@ -101,7 +102,8 @@ def take_usual(
         )
     ]
     lot.keys += keys
-    lot.occurred += [at.to_bytes(8, "big", signed=True) for at in microseconds]
+    count = len(microseconds)
+    lot.occurred += struct.unpack("8s" * count, struct.pack(f">{count}q", *microseconds))
     lot.indexes += range(len(items))
     lot.places.add(place)
     rows = lot.rows

@@ -10,17 +10,18 @@ from metering.events import combining, ingest, store
 from metering.events.tables import event_keys, usage_events
 from metering.kit.db import Database
 from metering.meters import operations as meters
+from metering.organisations import operations as organisations
 from tests.metering import make
 from tests.metering.make import NOW, event, withdrawal
 
 
-@pytest.fixture(params=["looked up", "copied"])
+@pytest.fixture(params=["inserted", "copied"])
 def service(
     database: Database, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> make.Service:
     make.catalogue(database)
     monkeypatch.setattr(combining, "EVENTS_ALONE_MIN", 1)
-    monkeypatch.setattr(store, "LOOKED_UP_MIN", 1)
+    monkeypatch.setattr(store, "TOGETHER_MIN", 1)
     monkeypatch.setattr(ingest, "COPIED_MIN", 1 if request.param == "copied" else 10_000)
     return make.service(database)
 
@@ -61,7 +62,7 @@ def test_copied_rows_are_those_that_would_be_inserted(
 
     assert service.post(*some(10)).accepted == 4
     monkeypatch.setattr(combining, "EVENTS_ALONE_MIN", 10_000)
-    monkeypatch.setattr(store, "LOOKED_UP_MIN", 10_000)
+    monkeypatch.setattr(store, "TOGETHER_MIN", 10_000)
     assert service.post(*some(20)).accepted == 4
     own = ("event_key", "event_id", "batch_id")
     kept = [{k: v for k, v in row._mapping.items() if k not in own} for row in rows(database)]
@@ -96,6 +97,9 @@ def test_another_posters_same_key_that_comes_between_counts_once(
     service: make.Service, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     other = make.service(database)
+    # A repeat makes the source's next ids be looked up first.
+    service.post(event(9))
+    service.post(event(9))
     look_up, between = store._look_up, list[int]()
 
     def looked_up(*arguments: Any) -> store.Chosen:
@@ -109,5 +113,46 @@ def test_another_posters_same_key_that_comes_between_counts_once(
     receipt = service.post(event(1), event(2), event(3))
     assert [(fate.index, fate.code) for fate in receipt.fates] == [(1, "duplicate")]
     with database.snapshot() as session:
-        assert session.scalar(select(func.count()).select_from(event_keys)) == 3
+        assert session.scalar(select(func.count()).select_from(event_keys)) == 4
+    assert len(rows(database, meter_id=1)) == 4
+
+
+def test_ids_are_looked_up_only_where_the_source_repeated_some(
+    service: make.Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ingest, "REPEATS_EXPECTED", 2)
+    look_up, seen = store._look_up, list[int]()
+
+    def looked_up(cursor: Any, lots: Any) -> store.Chosen:
+        seen.append(1)
+        return look_up(cursor, lots)
+
+    monkeypatch.setattr(store, "_look_up", looked_up)
+
+    def lookups(*events: dict[str, Any]) -> int:
+        seen.clear()
+        service.post(*events)
+        return len(seen)
+
+    assert lookups(event(1), event(2)) == 0
+    assert lookups(event(2), event(3)) == 1
+    assert [lookups(event(number)) for number in (4, 5, 6)] == [1, 1, 0]
+    assert lookups(event(7, subject="ZZZ")) == 0
+
+
+def test_a_catalogue_that_changes_meanwhile_is_seen_without_asking_first(
+    service: make.Service, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service.post(event(1))
+    begin, changed = store._begin, list[int]()
+
+    def begun(*arguments: Any, **named: Any) -> Any:
+        if not changed:
+            changed.append(1)
+            with database.transaction() as session:
+                organisations.register(session, ods_code="RZ9", name="New", kind="acute", now=NOW)
+        return begin(*arguments, **named)
+
+    monkeypatch.setattr(store, "_begin", begun)
+    assert service.post(event(2), event(3, subject="RZ9")).accepted == 2
     assert len(rows(database, meter_id=1)) == 3
