@@ -4,6 +4,7 @@ import re
 import subprocess
 from pathlib import Path
 
+import click
 import pytest
 
 from billing.cli import root
@@ -59,6 +60,22 @@ def test_every_command_and_link_on_a_page_exists(page: Path) -> None:
         assert (ROOT / path).exists(), path
     for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", written):
         assert (page.parent / link).exists(), link
+
+
+def subcommands(name: str) -> list[str]:
+    """Return the words that may follow `paygo NAME`; none where it is a command by itself."""
+    command = root.paygo.get_command(click.Context(root.paygo), name)
+    return command.list_commands(click.Context(command)) if isinstance(command, click.Group) else []
+
+
+@pytest.mark.parametrize("name", root.COMMANDS)
+def test_the_readme_tells_of_every_command(name: str) -> None:
+    written = (ROOT / "README.md").read_text(encoding="utf-8")
+    table = written.split("| Command | Does |")[1].split("\n\n")[0]
+    rows = [row for row in table.splitlines() if f"`paygo {name}" in row]
+    assert rows, f"paygo {name} is not in the table of commands"
+    for word in subcommands(name):
+        assert any(re.search(rf"`(?:paygo {name} )?{word}\b", row) for row in rows), word
 
 
 @pytest.mark.parametrize("page", DECISIONS, ids=lambda page: page.stem)
