@@ -1,8 +1,9 @@
-"""What an application compiles when it is made, kept for the next one of the same process.
+"""What a process compiles, kept for the next test that needs the same.
 
-Over a thousand tests make an application of their own, so that none sees another's. Two thirds of
-what that costs is compiling the same things again: the templates, and werkzeug's builders of
-addresses. Both are pure functions of their text, so a process need compile each only once.
+Over a thousand tests have an application and a database of their own, so that none sees
+another's. Most of what those cost is compiling the same things again: templates, werkzeug's
+builders of addresses, SQLAlchemy's statements. All are pure functions of what they are made from,
+and one process of paygo compiles each only once too.
 """
 
 from collections.abc import Callable
@@ -12,7 +13,11 @@ import pytest
 from flask import Flask
 from jinja2 import BytecodeCache
 from jinja2.bccache import Bucket
+from sqlalchemy import Engine, NullPool, create_engine
+from sqlalchemy.util import LRUCache
 from werkzeug.routing import Rule
+
+from metering.kit import db
 
 
 class _Templates(BytecodeCache):
@@ -52,3 +57,22 @@ def share_builders(patch: pytest.MonkeyPatch) -> None:
         return compiled[key]
 
     patch.setattr(Rule, "_compile_builder", builder)
+
+
+def share_statements(patch: pytest.MonkeyPatch, server_url: str) -> None:
+    """Let all engines on one server use the statements that others compiled, while `patch` lasts.
+
+    What SQLAlchemy keeps is kept by dialect, so that they share theirs; it knows what it asks a
+    server when it first connects.
+    """
+    first = create_engine(db.sqlalchemy_url(server_url), poolclass=NullPool)
+    first.connect().close()
+    kept: LRUCache[Any, Any] = LRUCache(5_000)
+
+    def sharing(*args: Any, **options: Any) -> Engine:
+        engine = create_engine(*args, **options)
+        engine.dialect = first.dialect
+        engine._compiled_cache = kept
+        return engine
+
+    patch.setattr(db, "create_engine", sharing)

@@ -41,6 +41,23 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[SEED] = int(given or random.SystemRandom().randint(1, 999_999))
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that hold long tests or share a Chromium or the filled application.
+
+    They fall to one process, which need make those only once, and no process is left alone at
+    the end with a long one: the other takes over what is short.
+    """
+
+    def is_long(item: pytest.Item) -> bool:
+        needs = getattr(item, "fixturenames", ())
+        return (
+            any(item.get_closest_marker(name) for name in ("slow", "browser")) or "shown" in needs
+        )
+
+    first = {item.path for item in items if is_long(item)}
+    items.sort(key=lambda item: item.path not in first)
+
+
 def pytest_collection_finish() -> None:
     """Spare the collector what stays for the whole run: 300,000 objects of modules and tests."""
     gc.freeze()
@@ -122,9 +139,11 @@ def server_urls(shared_folder: Path) -> Iterator[tuple[str, str | None]]:
 
 
 @pytest.fixture(scope="session")
-def server_url(server_urls: tuple[str, str | None]) -> str:
+def server_url(server_urls: tuple[str, str | None]) -> Iterator[str]:
     """URL of the run's PostgreSQL server; create nothing in its own database."""
-    return server_urls[0]
+    with pytest.MonkeyPatch.context() as patch:
+        compiled.share_statements(patch, server_urls[0])
+        yield server_urls[0]
 
 
 @pytest.fixture(scope="session")
