@@ -5,6 +5,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
+# Each of the many programs that the tests start would compile all of paygo again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help screenshots demo serve test test-fast test-faults lint fmt types bench docs constraints audit image site clean
 
@@ -23,7 +26,7 @@ test: lint ## Check the style, the types, the import rules, and run the tests
 	$(BIN)/pytest -n 2 --dist worksteal -m "not faults" $(ARGS)
 
 test-fast: $(VENV)/.dev ## Run the tests that need neither a browser nor much time
-	$(BIN)/pytest -n 2 -m "not faults and not browser and not slow" $(ARGS)
+	$(BIN)/pytest -n 2 --dist worksteal -m "not faults and not browser and not slow" $(ARGS)
 
 test-faults: $(VENV)/.dev ## Kill, cut, fill and slow down on purpose; print what it cost
 	$(BIN)/pytest -n 2 --dist loadfile -m faults $(ARGS)
