@@ -152,7 +152,8 @@ def faults_of(page: Page) -> list[str]:
         page.evaluate(_axe())
     result = page.evaluate(
         """tags => axe.run(document, {
-            runOnly: {type: 'tag', values: tags}, resultTypes: ['violations'], preload: false
+            runOnly: {type: 'tag', values: tags}, resultTypes: ['violations'],
+            preload: false, selectors: false
         })""",
         WCAG,
     )
