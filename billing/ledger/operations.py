@@ -1,9 +1,9 @@
 """Posting: every change of money becomes one balanced entry in the same transaction."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -42,7 +42,11 @@ def post(
     now: datetime,
     reverses_id: str | None = None,
 ) -> LedgerEntryRow:
-    """Append one entry dated with the London day of `now`.
+    """Append one entry dated with the London day of `now`, or the next where the ledger is on it.
+
+    A day that the ledger has moved past is not gone back to where a clock is put back over
+    midnight, or two processes meet there: a month's journal may be out by then. Further apart
+    nobody can tell which of two clocks was wrong, and the present one is believed.
 
     Args:
         subject_id: what it is about, for example an invoice id; once for each kind.
@@ -67,11 +71,22 @@ def post(
         posted_by=principal,
     )
     values = {column.name: getattr(entry, column.name) for column in LedgerEntryRow.__table__.c}
-    made = session.execute(
-        insert(LedgerEntryRow).values(values).on_conflict_do_nothing().returning(LedgerEntryRow.id)
-    ).first()
+    tomorrow = entry.posted_on + timedelta(days=1)
+    moved_on = (
+        select(LedgerEntryRow.posted_on)
+        .where(LedgerEntryRow.posted_on == tomorrow)
+        .limit(1)
+        .scalar_subquery()
+    )
+    made = session.scalar(
+        insert(LedgerEntryRow)
+        .values(values | {"posted_on": func.coalesce(moved_on, entry.posted_on)})
+        .on_conflict_do_nothing()
+        .returning(LedgerEntryRow.posted_on)
+    )
     if made is None:
         raise AlreadyPosted(f"The {kind} {subject_id} is in the ledger already.")
+    entry.posted_on = made
     session.add_all(
         LedgerPostingRow(
             entry_id=entry.id,

@@ -69,7 +69,9 @@ def test_a_posting_of_part_of_a_penny_or_of_nothing_is_refused() -> None:
             Posting(ledger_account=LedgerAccount.CASH, amount=amount)
 
 
-def _post(session: Session, subject: str = "x", amount: str = "5.00") -> None:
+def _post(
+    session: Session, subject: str = "x", amount: str = "5.00", *, now: datetime = NOW
+) -> None:
     operations.post(
         session,
         kind=EntryKind.SET_ASIDE,
@@ -77,7 +79,7 @@ def _post(session: Session, subject: str = "x", amount: str = "5.00") -> None:
         description="Bank charge",
         postings=move(Decimal(amount), debit=LedgerAccount.OTHER, credit=LedgerAccount.CASH),
         principal="usr_clerk",
-        now=NOW,
+        now=now,
     )
 
 
@@ -134,6 +136,26 @@ def test_an_entry_belongs_to_the_london_day_on_which_it_is_posted(session: Sessi
 
     assert queries.trial_balance(session, on=date(2026, 6, 30)).debits == 0
     assert queries.trial_balance(session, on=date(2026, 7, 1)).debits == Decimal("1.00")
+
+
+def test_a_clock_put_back_over_midnight_posts_into_no_day_that_was_moved_past(
+    session: Session,
+) -> None:
+    for subject, instant in (
+        ("before", datetime(2026, 4, 30, 22, 58, tzinfo=UTC)),
+        ("after", datetime(2026, 4, 30, 23, 1, tzinfo=UTC)),
+        ("put back", datetime(2026, 4, 30, 22, 59, tzinfo=UTC)),
+        ("put back by days", datetime(2026, 4, 28, 9, 0, tzinfo=UTC)),
+    ):
+        _post(session, subject, now=instant)
+    days = session.execute(text("SELECT subject_id, posted_on FROM ledger_entries")).all()
+    assert {subject: day.isoformat() for subject, day in days} == {
+        "before": "2026-04-30",
+        "after": "2026-05-01",
+        # April's journal may be out: what comes now belongs to May.
+        "put back": "2026-05-01",
+        "put back by days": "2026-04-28",
+    }
 
 
 def test_the_journal_of_a_period_carries_cost_codes(session: Session) -> None:
