@@ -8,7 +8,9 @@ A whole `paygo serve --with-scheduler` on an embedded PostgreSQL with fsync on. 
 events as it takes are posted for a while, which is the maximum; then half of that at even
 intervals, while people read pages and the scheduler runs its jobs. Each tenth of the time is a
 line: median and 99th percentile of posts (from when one was due, so that waiting counts) and
-pages, how far readings are behind, and the memory of every process.
+pages, how far readings are behind, and the memory of all processes. At the end come the same for
+the whole time, and how each process's memory grew: the slope of a straight line through every
+tenth but the first two, in which caches fill.
 """
 
 import argparse
@@ -22,6 +24,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -52,11 +55,13 @@ PAGES = (
     "/console/month-ends",
     "/console/quarantine",
     "/console/reconciliation",
-    "/sign-in",
+    "/help",
 )
 _TOKEN = re.compile(r'name="csrf_token" value="([^"]+)"')
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _WIDTH = 72
+_SETTLED = 2
+"""Tenths after which caches are full and memory is judged."""
 
 
 @dataclass
@@ -66,7 +71,7 @@ class Span:
     posts: list[float] = field(default_factory=list)
     pages: list[float] = field(default_factory=list)
     lags: list[float] = field(default_factory=list)
-    failed: int = 0
+    failed: list[str] = field(default_factory=list)
 
     def shown(self) -> str:
         """Return the span as a line's figures: milliseconds, and seconds behind."""
@@ -77,7 +82,7 @@ class Span:
                 *_percentiles(self.posts),
                 *_percentiles(self.pages),
                 f"{max(self.lags, default=0):.1f}",
-                self.failed,
+                len(self.failed),
             )
         )
 
@@ -248,7 +253,7 @@ def measure(
             time.sleep(max(0.0, begun + number * length - time.monotonic()))
             memory.append(_memory(root))
             print(
-                f"{number * length / 60:>6.1f}  {one.shown()}  {sum(memory[-1].values())}",
+                f"{number * length / 60:>6.1f}  {one.shown()}  {sum(memory[-1].values()) // 1024}",
                 flush=True,
             )
     finally:
@@ -256,18 +261,50 @@ def measure(
         for thread in threads:
             thread.join(90)
     _drain(database)
-    print("memory in MB at the start, in the middle, at the end:")
-    for name in sorted(memory[-1]):
-        figures = [memory[at].get(name, 0) for at in (1, len(memory) // 2, -1)]
-        print(f"  {name:<{_WIDTH}}" + "".join(f"{figure:>7}" for figure in figures))
+    whole = Span(
+        [took for one in spans for took in one.posts],
+        [took for one in spans for took in one.pages],
+        [lag for one in spans for lag in one.lags],
+        [what for one in spans for what in one.failed],
+    )
+    print(f" whole  {whole.shown()}")
+    if whole.failed:
+        print(f"failed: {dict(Counter(whole.failed))}")
+    _report_memory(memory, minutes=length / 60)
     with database.snapshot() as session:
         stored = session.scalar(text("SELECT count(*) FROM event_keys"))
         counted = session.scalar(text("SELECT sum(event_count) FROM readings"))
         rows = session.scalar(text("SELECT count(*) FROM usage_events"))
-        failed = session.scalar(text("SELECT count(*) FROM job_runs WHERE outcome <> 'succeeded'"))
+        failed = session.scalar(
+            text("SELECT count(*) FROM job_runs WHERE outcome NOT IN ('running', 'succeeded')")
+        )
     print(
         f"{stored:,} events, {rows:,} rows, {counted:,} counted in readings, {failed} jobs failed"
     )
+
+
+def _report_memory(memory: Sequence[dict[str, int]], *, minutes: float) -> None:
+    """Print each process's memory after the first tenth, in the middle and at the end, and how
+    it grew.
+
+    Args:
+        memory: kilobytes by process, at the start and after each tenth.
+        minutes: of a tenth.
+    """
+    print("memory in MB after a tenth, in the middle, at the end, and MB an hour:")
+    for name in sorted(memory[-1]):
+        figures = [memory[at].get(name, 0) // 1024 for at in (1, len(memory) // 2, -1)]
+        settled = [
+            (number * minutes / 60, part[name] / 1024)
+            for number, part in enumerate(memory)
+            if number >= _SETTLED and name in part
+        ]
+        slope = (
+            statistics.linear_regression(*zip(*settled, strict=True)).slope
+            if len(settled) > 1
+            else 0.0
+        )
+        print(f"  {name:<{_WIDTH}}" + "".join(f"{one:>7}" for one in figures) + f"{slope:>+9.1f}")
 
 
 def _maximum(events: Events, url: str, seconds: float) -> float:
@@ -302,7 +339,8 @@ def _post(
             taken = events.post(session, url, draw)
             found = span()
             found.posts.append(time.monotonic() - due)
-            found.failed += not taken
+            if not taken:
+                found.failed.append("post")
             due += each * POSTERS
 
 
@@ -320,10 +358,16 @@ def _read(url: str, place: int, span: Any, stop: threading.Event) -> None:
             if stop.wait(0.5):
                 return
             start = time.monotonic()
-            status = session.get(f"{url}{path}", timeout=60).status_code
+            try:
+                answer = session.get(f"{url}{path}", timeout=60)
+                # Whoever is no longer signed in is sent elsewhere, and that page is no measure.
+                read = answer.status_code == 200 and answer.url.endswith(path)
+            except requests.RequestException:
+                read = False
             found = span()
             found.pages.append(time.monotonic() - start)
-            found.failed += status != 200
+            if not read:
+                found.failed.append(path)
 
 
 def _lag(database: Database) -> float:
@@ -341,12 +385,20 @@ def _look(database: Database, span: Any, stop: threading.Event) -> None:
 
 
 def _drain(database: Database) -> None:
+    """Wait until everything is in the readings.
+
+    Raises:
+        TimeoutError: the roll-up has stopped.
+    """
+    end = time.monotonic() + 300
     while _lag(database) > 0:
+        if time.monotonic() > end:
+            raise TimeoutError("five minutes after the last post not everything is in the readings")
         time.sleep(0.5)
 
 
 def _memory(root: int) -> dict[str, int]:
-    """Return the megabytes of every process of paygo and its database, shared pages by share."""
+    """Return the kilobytes of every process of paygo and its database, shared pages by share."""
     found: dict[str, int] = {}
     parents: dict[int, int] = {}
     for entry in Path("/proc").glob("[0-9]*"):
@@ -371,7 +423,7 @@ def _memory(root: int) -> dict[str, int]:
             continue
         share = re.search(r"^Pss:\s+(\d+) kB", rollup, re.MULTILINE)
         name = _name(words.strip(), pid)
-        found[name] = found.get(name, 0) + (int(share[1]) // 1024 if share else 0)
+        found[name] = found.get(name, 0) + (int(share[1]) if share else 0)
     return found
 
 
