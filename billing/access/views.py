@@ -164,6 +164,7 @@ def register(app: Flask, *, secure: bool) -> None:
         secure: session cookies are for https alone.
     """
     set_up_cookie(app, secure=secure)
+    session_operations.hash_of_nobody()
     app.jinja_env.globals["principal"] = principal_or_none
 
     def lead_to_password(_refusal: PasswordChangeNeeded) -> Response:
