@@ -5,11 +5,8 @@ is one `Unreadable` among the others. Numbers are exact decimals from the first
 moment; a JSON object that names a member twice is never silently halved.
 """
 
-import gzip
-import io
 import json
 import re
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,7 +17,6 @@ from typing import Any, Generic, NoReturn
 from urllib.parse import unquote
 
 import msgspec
-import zstandard
 from typing_extensions import TypeVar
 
 from metering.kit.errors import Malformed, TooLarge, Unsupported
@@ -124,40 +120,8 @@ _any = msgspec.json.Decoder(float_hook=_exact)
 _SPACED_COLONS = (b" :", b"\t:", b"\r:", b"\n:")
 
 
-def decompress(body: bytes, encoding: str | None) -> bytes:
-    """Undo the `Content-Encoding`; the result is bounded by `BODY_BYTES_MAX`.
-
-    Raises:
-        MediaTypeUnsupported: it is neither gzip nor zstd nor identity.
-        BodyUnreadable: the bytes are not of that encoding.
-        BodyTooLarge: it would grow beyond the bound.
-    """
-    name = (encoding or "identity").strip().lower()
-    if name in {"", "identity"}:
-        plain = body
-    elif name in {"gzip", "x-gzip"}:
-        try:
-            with gzip.GzipFile(fileobj=io.BytesIO(body)) as stream:
-                plain = stream.read(BODY_BYTES_MAX + 1)
-        except (OSError, EOFError, zlib.error):
-            raise BodyUnreadable("The body is not gzip, as its Content-Encoding says.") from None
-    elif name == "zstd":
-        try:
-            with zstandard.ZstdDecompressor(max_window_size=BODY_BYTES_MAX).stream_reader(
-                body, read_across_frames=True
-            ) as reader:
-                plain = reader.read(BODY_BYTES_MAX + 1)
-        except (zstandard.ZstdError, MemoryError):
-            raise BodyUnreadable("The body is not zstd, as its Content-Encoding says.") from None
-    else:
-        raise MediaTypeUnsupported("The Content-Encoding may be gzip, zstd or identity.")
-    if len(plain) > BODY_BYTES_MAX:
-        raise BodyTooLarge(f"A body has at most {BODY_BYTES_MAX} bytes, decompressed.")
-    return plain
-
-
 def decode(body: bytes, *, media_type: str, headers: Mapping[str, str]) -> Decoded:
-    """Return the events of a request.
+    """Return the events of a request that is no NDJSON.
 
     Args:
         body: decompressed bytes.
@@ -174,8 +138,7 @@ def decode(body: bytes, *, media_type: str, headers: Mapping[str, str]) -> Decod
         return Decoded((_binary(body, media_type, headers),), single=True)
     if media_type not in TYPES:
         raise MediaTypeUnsupported(f"The Content-Type is one of {', '.join(TYPES)}.")
-    if media_type == NDJSON_TYPE:
-        return Decoded(_bounded(_lines(body)))
+    assert media_type != NDJSON_TYPE, "`streaming` reads lines"
     listed = body.lstrip()[:1] == b"["
     if listed and media_type == EVENT_TYPE:
         raise BodyUnreadable(f"A list of events is sent as {BATCH_TYPE}.")
@@ -300,22 +263,20 @@ def _bounded_list(read: list[Any]) -> list[Any]:
     return read
 
 
-def _lines(body: bytes) -> Sequence[Item]:
-    lines = [line for line in body.split(b"\n") if line.strip()]
-    if len(lines) > EVENTS_MAX:
-        raise BodyTooLarge(f"A request has at most {EVENTS_MAX} events, not {len(lines)}.")
-    return [_line(line) for line in lines]
-
-
-def _line(line: bytes) -> Item:
+def read_line(line: bytes) -> Item:
+    """Return the event of one line of NDJSON."""
     fast = _fast_one(line)
     if fast is not None:
         return fast[0]
     try:
         return _item(_read(line))
     except BodyUnreadable as unreadable:
-        shown = line[:1000].decode(errors="replace")
-        return Unreadable(shown, None, "", "line-unreadable", unreadable.detail)
+        return Unreadable(shown_of(line), None, "", "line-unreadable", unreadable.detail)
+
+
+def shown_of(line: bytes) -> str:
+    """Return the beginning of a line as it is kept when it cannot be read."""
+    return line[:1000].decode(errors="replace")
 
 
 def _binary(body: bytes, media_type: str, headers: Mapping[str, str]) -> Item:

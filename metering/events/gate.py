@@ -5,6 +5,7 @@ event does. The gate does what `kit.web`, `kit.guards` and `kit.problems` do for
 other route, by the same functions, and nothing else.
 """
 
+import io
 import time
 from collections.abc import Callable, Iterable
 from http import HTTPStatus
@@ -15,12 +16,14 @@ from structlog.contextvars import bind_contextvars, clear_contextvars
 
 from metering.events.decoding import (
     BODY_BYTES_MAX,
+    NDJSON_TYPE,
     BodyTooLarge,
     BodyUnreadable,
+    Decoded,
     decode,
-    decompress,
 )
 from metering.events.ingest import Ingest
+from metering.events.streaming import decode_lines, decompress
 from metering.kit import problems
 from metering.kit.auth import read_bearer
 from metering.kit.clock import Clock
@@ -113,16 +116,18 @@ class Gate:
         allowance = self._limiter.take(principal.prefix)
         if allowance is not None:
             headers.extend(allowance.headers().items())
-        sent = _read(environ)
         content_type = environ.get("CONTENT_TYPE", "")
+        once_key = environ.get("HTTP_IDEMPOTENCY_KEY")
+        sent = _Sent(environ)
+        # Lines are decoded while they come, unless the request must be known whole beforehand.
+        lines = _media_type(content_type) == NDJSON_TYPE
+        read = b"" if lines and once_key is None else sent.read()
 
         def accept() -> Answer:
-            body = decompress(sent, environ.get("HTTP_CONTENT_ENCODING"))
-            decoded = decode(
-                body,
-                media_type=content_type.partition(";")[0].strip().lower(),
-                headers=_cloudevents(environ),
-            )
+            if once_key is None and lines:
+                decoded = decode_lines(sent, environ.get("HTTP_CONTENT_ENCODING"))
+            else:
+                decoded = _decoded(read, environ)
             receipt = self._ingest.accept(decoded, key=key, now=now)
             self._ingest.note_use(principal.key_id, now=now)
             if not receipt.fates and _asks_for_little(environ.get("HTTP_PREFER")):
@@ -132,8 +137,8 @@ class Gate:
         answer = once(
             self._database,
             scope=f"events:{principal.prefix}",
-            key=environ.get("HTTP_IDEMPOTENCY_KEY"),
-            request=lambda: content_type.encode() + b"\n" + sent,
+            key=once_key,
+            request=lambda: content_type.encode() + b"\n" + read,
             now=now,
             work=accept,
         )
@@ -155,33 +160,55 @@ class Gate:
         return problem.status, problem.document(path=PATH, request_id=request_id)
 
 
-def _read(environ: "WSGIEnvironment") -> bytes:
-    """Return the body of a request, bounded.
+class _Sent:
+    """The body of a request, bounded by what may be and by what its length says.
 
     Raises:
         BodyTooLarge: it has more bytes than may be.
-        BodyUnreadable: it ended early, or its length is no number.
+        BodyUnreadable: its length is no number; on reading, also that it ended early.
     """
-    length: str | None = environ.get("CONTENT_LENGTH") or None
-    stream = environ["wsgi.input"]
-    expected = BODY_BYTES_MAX + 1
-    if length is not None:
-        if not (length.isascii() and length.isdecimal() and len(length) <= _LENGTH_DIGITS_MAX):
-            raise BodyUnreadable("The Content-Length is not a number of bytes.")
-        expected = int(length)
-    elif not environ.get("wsgi.input_terminated"):
-        return b""
-    if length is not None and expected > BODY_BYTES_MAX:
-        raise BodyTooLarge(f"A body has at most {BODY_BYTES_MAX} bytes.")
-    try:
-        sent: bytes = stream.read(expected)
-    except (OSError, ValueError):
-        raise BodyUnreadable("The connection ended within the body.") from None
-    if len(sent) > BODY_BYTES_MAX:
-        raise BodyTooLarge(f"A body has at most {BODY_BYTES_MAX} bytes.")
-    if length is not None and len(sent) != expected:
-        raise BodyUnreadable("The body is shorter than its Content-Length.")
-    return sent
+
+    def __init__(self, environ: "WSGIEnvironment") -> None:
+        length: str | None = environ.get("CONTENT_LENGTH") or None
+        self._stream = environ["wsgi.input"]
+        self._exact = length is not None
+        self._left = BODY_BYTES_MAX + 1 if environ.get("wsgi.input_terminated") else 0
+        if length is not None:
+            if not (length.isascii() and length.isdecimal() and len(length) <= _LENGTH_DIGITS_MAX):
+                raise BodyUnreadable("The Content-Length is not a number of bytes.")
+            self._left = int(length)
+            if self._left > BODY_BYTES_MAX:
+                raise BodyTooLarge(f"A body has at most {BODY_BYTES_MAX} bytes.")
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Return at most so many bytes, and all that are left for -1; nothing at the end."""
+        wanted = self._left if size < 0 else min(size, self._left)
+        if not wanted:
+            return b""
+        try:
+            piece: bytes = self._stream.read(wanted)
+        except (OSError, ValueError):
+            raise BodyUnreadable("The connection ended within the body.") from None
+        self._left -= len(piece)
+        if self._exact and len(piece) < wanted:
+            raise BodyUnreadable("The body is shorter than its Content-Length.")
+        if not self._exact and not self._left:
+            raise BodyTooLarge(f"A body has at most {BODY_BYTES_MAX} bytes.")
+        return piece
+
+
+def _decoded(body: bytes, environ: "WSGIEnvironment") -> Decoded:
+    """Return the events of a body that has come whole."""
+    encoding = environ.get("HTTP_CONTENT_ENCODING")
+    media_type = _media_type(environ.get("CONTENT_TYPE", ""))
+    if media_type == NDJSON_TYPE:
+        return decode_lines(io.BytesIO(body), encoding)
+    plain = body if encoding is None else decompress(io.BytesIO(body), encoding)
+    return decode(plain, media_type=media_type, headers=_cloudevents(environ))
+
+
+def _media_type(content_type: str) -> str:
+    return content_type.partition(";")[0].strip().lower()
 
 
 def _cloudevents(environ: "WSGIEnvironment") -> dict[str, Any]:

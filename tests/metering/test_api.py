@@ -110,6 +110,22 @@ def test_a_body_may_be_compressed(caller: Caller, encoding: str, press: Any) -> 
     assert caller.post(b"", Content_Encoding=encoding).status_code in {400, 413}
 
 
+@pytest.mark.parametrize("headers", [{}, {"Idempotency_Key": "lines-1"}])
+def test_lines_are_judged_one_by_one_and_a_broken_body_leaves_nothing(
+    caller: Caller, headers: dict[str, str]
+) -> None:
+    lines = [json.dumps(event(number)).encode() for number in (1, 2, 3)]
+    lines[1] = b'{"id": "\xff"}'
+    body = gzip.compress(b"\n".join(lines))
+    ndjson = {"content_type": "application/x-ndjson", "Content_Encoding": "gzip"}
+    assert caller.post(body[:-9], **ndjson).get_json()["type"] == "/problems/body-unreadable"
+    said = caller.post(body, **ndjson, **headers).get_json()
+    assert (said["received"], said["accepted"], said["duplicate"]) == (3, 2, 0)
+    assert [(item["index"], item["code"]) for item in said["events"]] == [(1, "line-unreadable")]
+    if headers:
+        assert caller.post(body, **ndjson, **headers).get_json() == said
+
+
 def sdk_event(**changed: Any) -> Any:
     from cloudevents.core.v1.event import CloudEvent  # noqa: PLC0415 - one of two tests needs it
 
