@@ -35,4 +35,9 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    if op.get_bind().scalar(sa.text("SELECT EXISTS (SELECT 1 FROM archived_levels)")):
+        raise RuntimeError(
+            "Months with measured levels are archived. The version before could not work later "
+            "months out again without them: restore the backup of before the first such archive."
+        )
     op.drop_table("archived_levels")

@@ -19,6 +19,7 @@ from metering.events.archive import (
     every_archive,
 )
 from metering.events.partitions import MonthArchived, existing
+from metering.kit import migrate
 from metering.kit.db import Database
 from metering.periods import Month
 from metering.readings.queries import usage
@@ -270,9 +271,12 @@ def test_a_level_is_made_again_from_what_an_archived_month_left(
 
 
 def test_carrying_a_level_on_leaves_an_archived_month_as_it_is(
-    levels: Database, tmp_path: Path
+    levels: Database, database_url: str, tmp_path: Path
 ) -> None:
     put_away(levels, tmp_path)
+    with pytest.raises(RuntimeError, match="Months with measured levels are archived"):
+        migrate.downgrade(database_url, revision="0026")
+    migrate.upgrade(database_url)
     with levels.transaction() as session:
         session.execute(text("DELETE FROM readings WHERE used_on >= '2026-08-01'"))
     kept = readings(levels)
