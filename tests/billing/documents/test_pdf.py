@@ -277,3 +277,13 @@ def test_lines_stand_under_cost_centres_and_corrections_apart() -> None:
         )
     )
     assert [group["heading"] for group in plain["groups"]] == ["Imaging archive", "Patient index"]
+
+
+@pytest.mark.parametrize("services", [2, 30])
+def test_no_page_is_left_nearly_empty(services: int) -> None:
+    """A summary that fits has the first page alone; of one that runs over, the lines follow on."""
+    lines = [samples.line(service=f"Service {number}") for number in range(services)]
+    pages = [page.extract_text() for page in read(samples.issue(samples.compose(*lines))).pages]
+    assert "No cash discount is offered" in pages[0 if services == 2 else 1]
+    assert "Description" not in pages[0]
+    assert "Description" in pages[1]
