@@ -8,7 +8,9 @@ COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY billing billing
 COPY metering metering
 COPY migrations migrations
-RUN /opt/paygo/bin/pip install --no-cache-dir --constraint constraints.txt .
+# Extras of pyproject.toml, as [archive].
+ARG EXTRAS=""
+RUN /opt/paygo/bin/pip install --no-cache-dir --constraint constraints.txt ".${EXTRAS}"
 
 FROM python:3.11-slim-bookworm
 # No files from /etc/skel: `paygo demo` and `paygo serve` want a folder that is theirs alone.
