@@ -90,3 +90,11 @@ def test_a_payment_is_held_once_and_ends_after_it_begins(
         )
     with pytest.raises(prepaid.PrepaidDatesInvalid):
         paid(session, trust, "5.00", date(2026, 4, 1), ends_on=date(2026, 4, 1))
+
+
+def test_credit_pays_nobody_elses_invoices(session: Session, trust: AccountRow) -> None:
+    paid(session, trust, "50.00", date(2026, 4, 10))
+    other = makers.account(session, code="RWE")
+    makers.issue(session, other, "10.00")
+    assert prepaid.to_draw(session) == []
+    assert (draw(session, trust), draw(session, other)) == (0, 0)
