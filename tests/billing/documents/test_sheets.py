@@ -2,7 +2,6 @@
 
 import csv
 import io
-from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 
@@ -79,7 +78,7 @@ def test_a_hostile_description_is_only_text() -> None:
 
 
 def test_usage_is_read_once_and_written_in_order() -> None:
-    readings = [replace(row, hour=7) for row in samples.usage()]
+    readings = [row._replace(hour=7) for row in samples.usage()]
 
     rows = rows_of(usage_csv(iter(readings)))
 
