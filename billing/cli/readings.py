@@ -3,6 +3,7 @@
 import click
 
 from billing.cli.context import MONTH, opened_database
+from billing.documents.words import plural
 from metering.jobs import rebuild as rebuild_months
 from metering.kit import clock
 from metering.periods import Month
@@ -31,4 +32,6 @@ def rebuild(first: Month, last: Month | None) -> None:
         raise click.UsageError(f"{last} is before {first}.")
     with opened_database() as database:
         done = rebuild_months(database, first=first, last=last or first, now=clock.now())
-    click.echo(f"{done['months']} months; {done['readings']} readings differed.")
+    click.echo(
+        f"{plural(done['months'], 'month')}; {plural(done['readings'], 'reading')} differed."
+    )

@@ -104,6 +104,10 @@ def main() -> NoReturn:
         # Whoever read our output, `head` for instance, has had enough.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        refuse(f"{error.filename} cannot be used: {error.strerror}.")
 
 
 def refuse(sentence: str) -> NoReturn:

@@ -190,3 +190,14 @@ def test_events_post_says_when_the_api_cannot_be_reached(tmp_path: Path) -> None
     file.write_text('{"id": "1"}\n[]\n')
     answer = paygo("events", "post", str(file), "--key", "pgk_x", "--url", "http://127.0.0.1:1")
     assert answer.stderr.startswith(f"Line 2 of {file} is not a JSON object")
+
+
+def test_a_file_that_cannot_be_written_is_one_sentence(
+    tmp_path: Path, database: Database, database_url: str
+) -> None:
+    with database.transaction() as session:
+        make.source(session)
+    sheet = str(tmp_path / "none" / "accrual.csv")
+    answer = paygo("accrual", "--month", "2026-04", "--csv", sheet, DATABASE_URL=database_url)
+    assert answer.returncode == 1
+    assert answer.stderr == f"{sheet} cannot be used: No such file or directory.\n"

@@ -32,7 +32,7 @@ def test_right_readings_stay_and_wrong_ones_are_mended(
     def differed(*months: str) -> str:
         return rebuild(monkeypatch, database_url, *months).output.partition("; ")[2]
 
-    assert differed("2026-07") == "1 readings differed.\n"
-    assert differed("2026-06") == "1 readings differed.\n"
+    assert differed("2026-07") == "1 reading differed.\n"
+    assert differed("2026-06") == "1 reading differed.\n"
     assert differed("2026-06", "2026-07") == "0 readings differed.\n"
     assert rebuild(monkeypatch, database_url, "2026-07", "2026-06").exit_code == 2
