@@ -4,6 +4,7 @@ from sqlalchemy.orm import Session
 
 from billing.charges import queries as charges
 from billing.runs import reconciling
+from billing.runs.declared import manifest_faults
 from billing.runs.model import Check, Outcome
 from metering.periods import Month
 
@@ -61,7 +62,7 @@ def _strays(session: Session, month: Month) -> Check:
 
 
 def _manifests(session: Session, month: Month) -> Check:
-    faults = reconciling.manifest_faults(session, month=month)
+    faults = manifest_faults(session, month=month)
     if not faults:
         return Check(
             name="manifests",
