@@ -45,7 +45,8 @@ def get_line_events(arguments: dict[str, Any], number: str, line: int) -> Any:
     """The usage events that one line of an issued invoice charges
 
     In order of time, as far as they had come when the invoice was drafted. For whoever may see
-    the account; a key sees what its own source sent.
+    the account; a key sees what its own source sent. `GET /api/v1/events?invoice=…&line=…`
+    asks the same.
     """
     source_id = current_source().source_id if g.asked_by_key else None
     scope = None if g.asked_by_key else scope_of(current_principal())

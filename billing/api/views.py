@@ -10,6 +10,7 @@ from flask import Flask, request
 from flask_smorest import Api, Blueprint
 
 from billing.access.guards import SIGNED_IN
+from billing.api import aliases
 from billing.api.line_views import blueprint as lines
 from billing.api.schemas import (
     CHECKED_EXAMPLE,
@@ -144,3 +145,4 @@ def register(app: Flask) -> None:
     assert isinstance(api, Api)
     api.register_blueprint(blueprint)
     api.register_blueprint(lines)
+    aliases.install(app)

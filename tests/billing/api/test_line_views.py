@@ -74,6 +74,29 @@ def test_a_key_reads_the_lines_of_its_own_source(shown: Shown, lines: dict[str, 
     assert client.get(address, headers={"Authorization": "Bearer nonsense"}).status_code == 401
 
 
+def test_the_events_themselves_can_be_asked_for_a_line(shown: Shown, lines: dict[str, int]) -> None:
+    line = lines["studies-archived"]
+    finance = shown.finance()
+
+    def asked(invoice: str = shown.numbers[ODS], **more: object) -> Any:
+        return {"invoice": invoice, "line": line, **more}
+
+    address = "/api/v1/events"
+    direct = finance.get(f"{path(shown, line=line)}?limit=7")
+    first = finance.get(address, query_string=asked(limit=7))
+    assert (first.status_code, first.json) == (200, direct.json)
+    second = finance.get(address, query_string=asked(limit=7, after=first.json["next"]))
+    assert second.json["events"][0] not in first.json["events"]
+    # One implementation: the rules of the line's own route hold, whoever asks.
+    other = shown.finance(OTHER_ODS).get(address, query_string=asked())
+    assert (other.status_code, other.json["type"]) == (404, "/problems/invoice-unknown")
+    assert shown.app.test_client().get(address, query_string=asked()).status_code == 401
+    assert finance.get(address, query_string=asked(month="2026-04")).status_code == 422
+    for strange in ("a/b", "../..", "PG%2F1", "é", ""):
+        assert finance.get(address, query_string=asked(strange)).status_code == 404
+    assert finance.get(address, query_string={"invoice": "PG-1"}).status_code == 401
+
+
 def test_what_does_not_exist_is_not_found(shown: Shown) -> None:
     missing = shown.finance().get(path(shown, line=99))
     assert (missing.status_code, missing.json["type"]) == (404, "/problems/invoice-line-unknown")
