@@ -17,7 +17,7 @@ from metering.events.decoding import BATCH_TYPE, decode
 from metering.events.judging import judge
 from metering.events.lots import Lot
 from metering.events.rules import Window
-from metering.events.store import store, store_by_copy
+from metering.events.store import Care, store, store_by_copy
 from metering.events.tables import IngestBatchRow
 from metering.kit.auth import read_key
 from metering.kit.db import Database
@@ -118,8 +118,8 @@ def test_a_withdrawn_event_leaves_nought_and_a_rebuild_agrees(
     check_rebuild_changes_nothing(database)
 
 
-def _store_all(connection: psycopg.Connection[Any], lot: Lot, *, now: datetime) -> None:
-    store(connection, [lot], now=now)
+def _store_all(connection: psycopg.Connection[Any], lot: Lot, *, now: datetime, care: Care) -> None:
+    store(connection, [lot], now=now, care=care)
 
 
 @pytest.mark.parametrize("store_lot", [_store_all, store_by_copy], ids=["small", "large"])
@@ -140,7 +140,7 @@ def test_a_committer_that_is_delayed_while_the_roll_up_runs_is_not_skipped(
     )
     connection = slow.connection().connection.driver_connection
     # An older transaction and an older batch, not yet committed.
-    store_lot(connection, lot, now=NOW - timedelta(seconds=1))
+    store_lot(connection, lot, now=NOW - timedelta(seconds=1), care=Care.ALL_NEW)
     service.post(event(2))
     assert jobs.roll_up(database, now=NOW)["events"] == 1
     newest = select(IngestBatchRow.id).order_by(IngestBatchRow.id.desc()).limit(1)
