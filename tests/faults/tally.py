@@ -63,4 +63,4 @@ def table(rows: Iterable[tuple[Any, ...]]) -> Iterable[str]:
         yield (
             f"{row[0]:<{width}}" + "".join(f"{one:>9}" for one in row[1:7]) + f"  {row[7]}"
         ).rstrip()
-    yield f"{_NOT_ASKED} not at stake: the fault came where no invoice was made and no money moved."
+    yield f"{_NOT_ASKED} not at stake: no invoice was numbered there, or no money moved."
