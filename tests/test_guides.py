@@ -82,6 +82,11 @@ def test_settings_that_a_guide_names_exist(guide: Path) -> None:
     assert named - known - OTHER_VARIABLES == set()
 
 
+def test_the_key_that_the_integrators_ask_for_may_do_what_their_guide_does() -> None:
+    [line] = [line for guide, line in typed_commands() if "key issue" in line and guide[0] == "i"]
+    assert set(re.findall(r"--scope (\S+)", line)) == set(make.SCOPES)
+
+
 def logged_errors() -> set[str]:
     """Return every message that the code logs as an error."""
     found = set()
