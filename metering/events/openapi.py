@@ -94,7 +94,8 @@ _RECEIPT_SCHEMA: dict[str, Any] = {
 }
 _DESCRIPTION = """\
 Up to 10,000 events or 8 MiB a request (decompressed), with `Content-Encoding` gzip or zstd.
-Also CloudEvents' binary mode (`ce-…` headers). What is accepted is committed before the
+NDJSON is decoded while it comes, at most 1 MiB a line; a line that cannot be read costs no
+other. Also CloudEvents' binary mode (`ce-…` headers). What is accepted is committed before the
 answer. Sending again is always safe: a repeat is a `duplicate`, for ever; an id with other
 content is a `conflict`. A refused event costs no other event; it is kept with its reason and
 may be sent again, mended, with the same id.
