@@ -31,6 +31,7 @@ _DOCS = """<!doctype html>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>Paygo API</title>
 <link rel="stylesheet" href="/api/docs/vendor/swagger-ui/swagger-ui.css">
+<link rel="stylesheet" href="/api/docs/docs.css">
 </head>
 <body>
 <div id="swagger-ui"></div>
