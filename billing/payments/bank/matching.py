@@ -15,7 +15,15 @@ from functools import cached_property
 
 from billing.money import NOUGHT, sum_pounds
 from billing.payments.bank.model import Remittance, StatementLine
-from billing.payments.bank.spelling import Spelling, Spellings, compact, look_of, spelling, words
+from billing.payments.bank.spelling import (
+    Spelling,
+    Spellings,
+    compact,
+    look_of,
+    spelling,
+    spellings_of,
+    words,
+)
 
 CERTAIN = 100
 MOST_SUGGESTIONS = 5
@@ -106,7 +114,7 @@ class Ledger:
 
     @cached_property
     def _spellings(self) -> Spellings:
-        return Spellings([spelt for spelt, _ in self._spelt])
+        return spellings_of(tuple(spelt for spelt, _ in self._spelt))
 
     @cached_property
     def _by_account(self) -> dict[str, list[OpenInvoice]]:

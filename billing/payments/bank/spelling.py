@@ -132,6 +132,15 @@ class Spellings:
                 yield from (long[:place] + long[place + 1 :] for place in range(1, length + 1))
 
 
+@lru_cache(maxsize=1)
+def spellings_of(spellings: tuple[Spelling, ...]) -> Spellings:
+    """Return `Spellings`, those of the last time where they are the same.
+
+    Invoices change far less often than somebody looks at a bank line.
+    """
+    return Spellings(spellings)
+
+
 def _within(of: tuple[_Parts, set[int]], said: str) -> Iterator[int]:
     parts, lengths = of
     for length in lengths:
