@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
+from functools import cached_property
 from typing import Any
 
 from billing.money import NOUGHT, sum_pounds
@@ -78,7 +79,8 @@ class AccountFigures:
     checked: Mapping[str, tuple[Check, ...]] = field(default_factory=dict)
     noted: tuple[Check, ...] = ()
 
-    @property
+    # Asked several times of each of thousands, for the order, the counts and the cells.
+    @cached_property
     def change(self) -> Decimal:
         """Pounds more than the month before."""
         return self.net - (self.last_net or NOUGHT)
@@ -93,7 +95,7 @@ class AccountFigures:
         """The checks of its drafts that a person should know of."""
         return tuple(check for check in self.noted if check.outcome is Outcome.WARN)
 
-    @property
+    @cached_property
     def is_outlier(self) -> bool:
         """Whether the change from last month asks for a look."""
         if self.last_net is None:

@@ -17,6 +17,7 @@ from queue import LifoQueue
 from typing import Any, TypeVar
 from weakref import WeakSet
 
+import msgspec
 import psycopg
 from psycopg.conninfo import make_conninfo
 from sqlalchemy import Engine, create_engine
@@ -131,6 +132,8 @@ class Database:
             pool_size=pool_size,
             max_overflow=5,
             pool_pre_ping=True,
+            # Pages of a nation read thousands of small documents: a fifth of the time of `json`.
+            json_deserializer=msgspec.json.decode,
             connect_args={
                 "application_name": application_name,
                 "connect_timeout": 10,
