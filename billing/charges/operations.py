@@ -18,6 +18,7 @@ from billing.charges import writing
 from billing.charges.inputs import MonthInputs, load_inputs, load_usage, quantities
 from billing.charges.model import SharedKey, shared_key
 from billing.charges.passing import fault_of, pass_over, rate_pools, rate_some
+from billing.charges.queries import sum_of_charges
 from billing.charges.tables import MonthRatingRow, PoolShareRow, PoolTotalRow, RatingRow
 from billing.rating.model import Agreement, Charge, FrozenPool, PoolTotal, RatingResult, Usage
 from billing.rating.pools import freeze
@@ -149,6 +150,7 @@ def _pass(session: Session, *, month: Month, now: datetime, everyone: bool) -> _
         session.add(row)
     row.fingerprint = whole
     row.rated_at = now
+    row.amount = sum_of_charges(session, month=month)
     if some is None:
         row.positions = writing.joint_positions(result)
     session.flush()

@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from billing.accounts.tables import AccountRow
 from billing.charges.tables import ChargeRow, MonthRatingRow, ParkedUsageRow, PoolTotalRow
+from billing.money import NOUGHT
 from metering.organisations.tables import OrganisationRow
 from metering.periods import Month
 
@@ -141,3 +142,11 @@ def sums_by_account(session: Session, *, month: Month) -> dict[str, dict[tuple[s
     for code, tariff, meter, amount in rows:
         found.setdefault(code, {})[tariff, meter] = amount
     return found
+
+
+def sum_of_charges(session: Session, *, month: Month) -> Decimal:
+    """Return pounds that the charges of a month come to, over all accounts."""
+    found = session.scalar(
+        select(func.sum(ChargeRow.amount)).where(ChargeRow.month == month.first_day)
+    )
+    return NOUGHT if found is None else found

@@ -16,6 +16,7 @@ class MonthRatingRow(Base):
     `fingerprint`: of every input, so that a pass that finds it unchanged ends at once.
     `positions`: where groups and the pool stand in the financial year after this month.
     `frozen_at`: when a bill run took the pool totals for good.
+    `amount`: pounds that the month's charges come to, kept by each pass that writes some.
     """
 
     __tablename__ = "month_ratings"
@@ -26,6 +27,7 @@ class MonthRatingRow(Base):
     positions: Mapped[list[Any]]
     rated_at: Mapped[datetime]
     frozen_at: Mapped[datetime | None]
+    amount: Mapped[Decimal] = mapped_column(Pounds, server_default="0.00")
 
 
 class RatingRow(Base):

@@ -9,7 +9,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from billing.accounts.tables import LocalAgreementRow
-from billing.charges.tables import ChargeRow, ParkedUsageRow, PoolTotalRow
+from billing.charges.tables import ChargeRow, MonthRatingRow, ParkedUsageRow, PoolTotalRow
 from billing.console.account_queries import WAITS_FOR_APPROVAL
 from billing.disputes.model import DisputeStatus
 from billing.disputes.queries import counts
@@ -24,12 +24,10 @@ from metering.sources.tables import SourceRow
 
 @dataclass(frozen=True)
 class Spend:
-    """Pounds without VAT of one service in one month, and how many accounts they are of."""
+    """Pounds without VAT in one month."""
 
     month: Month
-    tariff: str
     amount: Decimal
-    accounts: int
 
 
 @dataclass(frozen=True)
@@ -63,26 +61,18 @@ class Waiting:
     disputes: int
 
 
-def spend_by_service(session: Session, *, first: Month, last: Month) -> list[Spend]:
-    """Return what each service came to in each month from `first` to `last`."""
-    # By account first: the index has it in that order, and nothing need be sorted to be told apart.
-    of_accounts = (
-        select(ChargeRow.month, ChargeRow.tariff_code, func.sum(ChargeRow.amount).label("amount"))
-        .where(ChargeRow.month >= first.first_day, ChargeRow.month <= last.first_day)
-        .group_by(ChargeRow.month, ChargeRow.tariff_code, ChargeRow.account_id)
-        .subquery()
-    )
+def spend_by_month(session: Session, *, first: Month, last: Month) -> list[Spend]:
+    """Return what each month with charges came to, from `first` to `last`.
+
+    As rating kept it: a year of a nation's charges is too much to add up for each page.
+    """
+    row = MonthRatingRow
     rows = session.execute(
-        select(
-            of_accounts.c.month,
-            of_accounts.c.tariff_code,
-            func.sum(of_accounts.c.amount),
-            func.count(),
-        )
-        .group_by(of_accounts.c.month, of_accounts.c.tariff_code)
-        .order_by(of_accounts.c.month, of_accounts.c.tariff_code)
+        select(row.month, row.amount)
+        .where(row.month >= first.first_day, row.month <= last.first_day, row.amount != NOUGHT)
+        .order_by(row.month)
     )
-    return [Spend(Month.of_day(month), code, amount, count) for month, code, amount, count in rows]
+    return [Spend(Month.of_day(month), amount) for month, amount in rows]
 
 
 def use_by_meter(session: Session, *, month: Month) -> list[MeterUse]:

@@ -36,7 +36,7 @@ def home() -> Response | str:
         names = queries.tariff_names(session)
         used = queries.use_by_meter(session, month=month)
         first = min(last.shift(1 - MONTHS_SHOWN), financial_year_start(month.financial_year))
-        spend = queries.spend_by_service(session, first=first, last=last)
+        spend = queries.spend_by_month(session, first=first, last=last)
         pools = queries.pool_standings(session, month=month)
         saved = queries.saved_by_pools(
             session, first=financial_year_start(month.financial_year), last=month

@@ -48,7 +48,13 @@ def _trusts(session: Session, *codes: str) -> list[AccountRow]:
 
 
 def _rate(session: Session, month: Month = APRIL, now: datetime = NOW) -> operations.RatingCounts:
-    return operations.rate_charges(session, month=month, now=now)
+    counts = operations.rate_charges(session, month=month, now=now)
+    kept = session.scalars(select(MonthRatingRow)).all()
+    # What a month comes to is kept, and is what its charges come to, after each pass.
+    assert [row.amount for row in kept] == [
+        queries.sum_of_charges(session, month=Month.of_day(row.month)) for row in kept
+    ]
+    return counts
 
 
 def _amounts(session: Session, trust: AccountRow, month: Month = APRIL) -> list[str]:
