@@ -46,6 +46,7 @@ def screen(browser: Browser, way: tuple[bool, int]) -> Iterator[Page]:
     context = browser.new_context(
         viewport={"width": width, "height": 900}, java_script_enabled=scripts
     )
+    context.set_default_timeout(8_000)
     yield context.new_page()
     context.close()
 
@@ -72,7 +73,7 @@ def test_a_trust_sets_a_budget_who_is_told_and_takes_its_documents(
     enter(page, site, web.signed_in(site.app, [editor]))
 
     page.goto(f"{root}budgets")
-    follow(page, "Set a budget")
+    press(page, "Set a budget")
     page.get_by_label("Amount without VAT").fill("a lot")
     press(page, "Save the budget")
     expect(page.get_by_label("Amount without VAT")).to_have_value("a lot")
@@ -88,7 +89,7 @@ def test_a_trust_sets_a_budget_who_is_told_and_takes_its_documents(
     said(page, "The budget is ended.")
 
     page.goto(f"{root}notifications")
-    follow(page, "Add an email address")
+    press(page, "Add an email address")
     page.get_by_label("Email address").fill("nobody")
     page.get_by_role("checkbox").first.check()
     press(page, "Add")
@@ -112,7 +113,7 @@ def test_a_trust_sets_a_budget_who_is_told_and_takes_its_documents(
     assert make_bundles(database, now=NOW)["bundles"] == 1
     page.reload()
     with page.expect_download() as waiting:
-        follow(page, "Download the file (zip)")
+        press(page, "Download the file (zip)")
     assert waiting.value.suggested_filename.endswith(".zip")
 
     page.goto(f"{root}balances")
@@ -123,7 +124,7 @@ def test_a_trust_sets_a_budget_who_is_told_and_takes_its_documents(
 
 
 def fill_day(page: Page, legend: str, day: str) -> None:
-    group = page.get_by_role("group", name=legend)
+    group = page.get_by_role("group", name=legend).first
     for name, number in zip(("Year", "Month", "Day"), day.split("-"), strict=True):
         group.get_by_label(name).fill(number)
 
@@ -135,12 +136,14 @@ def test_the_central_team_holds_credit_agrees_balances_and_terms_and_registers_a
     page, app, trust = screen, site.app, site.app.config["TRUST"]
     with database.transaction() as session:
         account = session.get_one(AccountRow, trust)
-        payment = makers.stripe_payment(session, account, "500.00", now=NOW)
+        payment = makers.stripe_payment(
+            session, account, "500.00", received_on=date(2026, 4, 1), now=NOW
+        )
     go: Callable[[str], object] = lambda path: page.goto(f"{site.url}/console/{path}")  # noqa: E731
     enter(page, site, web.signed_in(app, [Grant(Role.ANALYST)], email="analyst@nhs.example"))
 
     go(f"money/payments/{trust}/{payment.id}")
-    follow(page, "Hold as prepaid credit")
+    press(page, "Hold as prepaid credit")
     fill_day(page, "First day on which it is drawn no more", "2020-1-1")
     press(page, "Hold it as prepaid credit")
     expect(page.get_by_role("alert")).to_be_visible()
@@ -164,7 +167,7 @@ def test_the_central_team_holds_credit_agrees_balances_and_terms_and_registers_a
     assert waiting.value.suggested_filename == "RA1-balances-2026-03.pdf"
 
     go("organisations")
-    follow(page, "Register an organisation")
+    press(page, "Register an organisation")
     page.get_by_label("ODS code").fill("R!")
     page.get_by_label("Name").fill("Leeds")
     press(page, "Register it")
@@ -175,7 +178,7 @@ def test_the_central_team_holds_credit_agrees_balances_and_terms_and_registers_a
     said(page, "Leeds is registered.")
 
     go(f"accounts/{trust}")
-    follow(page, "Propose local terms")
+    press(page, "Propose local terms")
     page.get_by_label("Service").select_option(index=1)
     fill_day(page, "First day", "2026-5-1")
     page.get_by_label("Discount, percent").fill("200")
@@ -183,7 +186,8 @@ def test_the_central_team_holds_credit_agrees_balances_and_terms_and_registers_a
     expect(page.get_by_label("Discount, percent")).to_have_value("200")
     page.get_by_label("Discount, percent").fill("2")
     press(page, "Propose the terms")
-    said(page, "2%")
+    follow(page, "local terms from 1 May 2026")
+    said(page, "Another person must approve these terms.")
     expect(page.get_by_role("button", name="Approve these terms")).to_have_count(0)
     here = page.url
     enter(page, site, web.signed_in(app, [Grant(Role.APPROVER)], email="approver@nhs.example"))
