@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from decimal import Decimal
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 from billing.money import NOUGHT, sum_pounds
 from billing.payments.bank.model import Remittance, StatementLine
@@ -81,6 +81,11 @@ class Suggestion:
     shares: tuple[Share, ...]
 
 
+@lru_cache(maxsize=65_536)
+def _telling_words(name: str) -> frozenset[str]:
+    return words(name) - _WORDS_OF_NAMES
+
+
 @dataclass(frozen=True, kw_only=True)
 class Ledger:
     """What lines are matched against.
@@ -144,7 +149,7 @@ class Ledger:
         found = []
         for payer in self.payers:
             for name in payer.names:
-                telling = words(name) - _WORDS_OF_NAMES
+                telling = _telling_words(name)
                 if telling:
                     found.append((telling, name, payer))
         return found
