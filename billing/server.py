@@ -23,7 +23,7 @@ from metering.kit import traces
 from metering.kit.bodies import Bodies
 from metering.kit.config import Settings
 from metering.kit.db import Database
-from metering.kit.errors import Conflict
+from metering.kit.ports import check_port
 from metering.kit.processes import die_with_parent, relax_collector
 
 THREADS = 64
@@ -50,13 +50,6 @@ class MakeApp(Protocol):
     """Makes the application of one worker: all of paygo, or the metering API alone."""
 
     def __call__(self, settings: Settings, database: Database) -> Flask: ...
-
-
-class PortInUse(Conflict):
-    """Another program listens on the address and port; `PAYGO_PORT` names another."""
-
-    code = "port-in-use"
-    title = "The port is in use"
 
 
 def run_web(settings: Settings, url: str, *, make_app: MakeApp, role: str | None = None) -> None:
@@ -106,21 +99,3 @@ def server(*, host: str, port: int, workers: int) -> AbstractServer[Any]:
         log_level=LogLevels.error,
         log_access=False,
     )
-
-
-def check_port(host: str, port: int) -> None:
-    """Refuse a port that cannot be listened on.
-
-    Raises:
-        PortInUse: something else listens there, or the address is not ours.
-    """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family) as trial:
-        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            trial.bind((host, port))
-        except (OSError, OverflowError) as error:
-            raise PortInUse(
-                f"paygo cannot listen on {host} port {port} ({error});"
-                " set PAYGO_PORT or --port to a free one."
-            ) from None

@@ -22,7 +22,8 @@ from rich.table import Table
 from sqlalchemy import text
 
 from billing.cli.context import MONTH, bring_up, read_settings, start_logs
-from billing.cli.serve import Parts, address, running
+from billing.cli.listening import address
+from billing.cli.serve import Parts, running
 from billing.demo import catalogue, loading, month_end, output, posting, usage
 from billing.demo import state as states
 from billing.demo.month_end import Figures
@@ -31,10 +32,10 @@ from billing.demo.usage import DEFAULT_SEED, Plan
 from billing.invoices.supplier import supplier_of
 from billing.money import show_pounds
 from billing.runs.model import may_start_at
-from billing.server import PortInUse, check_port
 from metering.kit.clock import now
 from metering.kit.config import BadSetting, Settings, signing_key
 from metering.kit.db import Database
+from metering.kit.ports import PortInUse, check_port
 from metering.kit.postgres import database_url
 from metering.periods import Month
 

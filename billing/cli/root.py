@@ -9,42 +9,50 @@ import os
 import sys
 from collections.abc import Mapping
 from importlib import import_module
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 import click
 from sqlalchemy.exc import OperationalError
 
 from metering.kit.errors import Refusal
 
+
+class Listed(NamedTuple):
+    """Where a command is (`module:name`), and what `paygo --help` says of it, in a line."""
+
+    place: str
+    says: str
+
+
 # In the order of the help: what a stranger needs first.
-COMMANDS: Mapping[str, str] = {
-    "demo": "billing.cli.demo:demo",
-    "serve": "billing.cli.serve:serve",
-    "web": "billing.cli.serve:web",
-    "scheduler": "billing.cli.jobs:scheduler",
-    "migrate": "billing.cli.database:migrate",
-    "archive": "billing.cli.archive:archive",
-    "distribute": "billing.cli.distribution:distribute",
-    "settings": "billing.cli.database:settings",
-    "jobs": "billing.cli.jobs:jobs",
-    "run-job": "billing.cli.jobs:run_job",
-    "key": "billing.cli.sources:key",
-    "user": "billing.cli.users:user",
-    "events": "billing.cli.events:events",
-    "readings": "billing.cli.readings:readings",
-    "tariff": "billing.cli.tariffs:tariff",
-    "estimate": "billing.cli.tariffs:estimate",
-    "forecast": "billing.cli.planning:forecast",
-    "accrual": "billing.cli.planning:accrual",
-    "bill-run": "billing.cli.runs:bill_run",
-    "documents": "billing.cli.documents:documents",
-    "balances": "billing.cli.balances:balances",
-    "payments": "billing.cli.payments:payments",
-    "reconcile": "billing.cli.checks:reconcile",
-    "verify": "billing.cli.checks:verify",
-    "probe": "billing.cli.probe:probe",
-    "backup": "billing.cli.backups:backup",
-    "restore": "billing.cli.backups:restore",
+COMMANDS: Mapping[str, Listed] = {
+    "demo": Listed("billing.cli.demo:demo", "Show everything: 200 trusts, a month, its invoices."),
+    "serve": Listed("billing.cli.serve:serve", "Run paygo, with a database of its own if need be."),
+    "web": Listed("billing.cli.web:web", "Run the web server alone."),
+    "scheduler": Listed("billing.cli.jobs:scheduler", "Run the scheduled jobs until stopped."),
+    "migrate": Listed("billing.cli.database:migrate", "Bring the database to this version."),
+    "archive": Listed("billing.cli.archive:archive", "Move an old month's raw events to a file."),
+    "distribute": Listed("billing.cli.distribution:distribute", "Spread tables over a cluster."),
+    "settings": Listed("billing.cli.database:settings", "List every setting and what it is now."),
+    "jobs": Listed("billing.cli.jobs:jobs", "List the scheduled jobs and how they last went."),
+    "run-job": Listed("billing.cli.jobs:run_job", "Run one job now."),
+    "key": Listed("billing.cli.sources:key", "Issue, list and revoke keys of hosted services."),
+    "user": Listed("billing.cli.users:user", "Add and list the people who may sign in."),
+    "events": Listed("billing.cli.events:events", "Send usage events."),
+    "readings": Listed("billing.cli.readings:readings", "Look after the daily readings."),
+    "tariff": Listed("billing.cli.tariffs:tariff", "Check, compare, simulate and list tariffs."),
+    "estimate": Listed("billing.cli.tariffs:estimate", "Price supposed usage, with the working."),
+    "forecast": Listed("billing.cli.planning:forecast", "Show what this month will come to."),
+    "accrual": Listed("billing.cli.planning:accrual", "Show what was used and not invoiced."),
+    "bill-run": Listed("billing.cli.runs:bill_run", "Run a month end, step by step."),
+    "documents": Listed("billing.cli.documents:documents", "Fetch documents of issued invoices."),
+    "balances": Listed("billing.cli.balances:balances", "Show balances for agreement."),
+    "payments": Listed("billing.cli.payments:payments", "Import bank statements; show the ledger."),
+    "reconcile": Listed("billing.cli.checks:reconcile", "Check that nothing of a month was lost."),
+    "verify": Listed("billing.cli.checks:verify", "Check every seal, number, sum and working."),
+    "probe": Listed("billing.cli.probe:probe", "Try it all with synthetic usage, to the penny."),
+    "backup": Listed("billing.cli.backups:backup", "Write the whole database to a file."),
+    "restore": Listed("billing.cli.backups:restore", "Read such a file back, and prove it."),
 }
 
 
@@ -55,12 +63,16 @@ class _Commands(click.Group):
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's signature
-        place = COMMANDS.get(cmd_name)
-        if place is None:
+        listed = COMMANDS.get(cmd_name)
+        if listed is None:
             return None
-        module, _, name = place.partition(":")
+        module, _, name = listed.place.partition(":")
         command: click.Command = getattr(import_module(module), name)
         return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's signature
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, listed.says) for name, listed in COMMANDS.items()])
 
 
 @click.command(

@@ -1,4 +1,7 @@
-"""`paygo serve`, everything in one command, and `paygo web`, the web server alone."""
+"""`paygo serve`: everything in one command, each part as a process of its own.
+
+The application is imported by those alone.
+"""
 
 import os
 import socket
@@ -6,30 +9,22 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
-from functools import partial
 
 import click
 
-from billing import app as billing_app
 from billing.cli.context import (
     bring_up,
-    check_schema,
-    chosen_role,
-    die_with,
     read_settings,
     start_logs,
     stop_on_signals,
 )
-from billing.jobs import ALL_JOBS
-from billing.server import check_port, run_web
-from metering import app as metering_app
-from metering.kit.config import BadSetting, Settings, signing_key
+from billing.cli.listening import address, host_option, listening, port_option
+from metering.kit.config import Settings, signing_key
 from metering.kit.errors import Unavailable
 from metering.kit.logs import get_logger
+from metering.kit.ports import check_port
 from metering.kit.postgres import database_url
 from metering.kit.processes import Child
-from metering.kit.roles import INGEST, WEB
 
 _log = get_logger(__name__)
 
@@ -46,42 +41,9 @@ class ServerDidNotStart(Unavailable):
     title = "paygo could not start"
 
 
-_host = click.option("--host", help="Address to listen on, instead of PAYGO_HOST.")
-_port = click.option(
-    "--port", type=click.IntRange(1, 65535), help="Port to listen on, instead of PAYGO_PORT."
-)
-
-
 @click.command()
-@_host
-@_port
-@click.option("--metering-api", is_flag=True, help="Serve the metering API alone, no pages.")
-@die_with
-def web(host: str | None, port: int | None, metering_api: bool) -> None:
-    """Run the web server alone, on the database that DATABASE_URL names.
-
-    \b
-    Examples:
-      DATABASE_URL=postgresql://paygo@db/paygo PAYGO_SECRET_KEY=… paygo web
-      DATABASE_URL=postgresql://paygo@db/paygo paygo web --metering-api
-    """
-    settings = listening(read_settings(), host=host, port=port)
-    if settings.database_url is None:
-        raise BadSetting(
-            "paygo web needs DATABASE_URL; 'paygo serve' brings a database of its own.",
-            setting="DATABASE_URL",
-        )
-    start_logs(settings)
-    check_schema(settings.database_url)
-    whole = partial(billing_app.create_app, jobs=ALL_JOBS)
-    make_app = metering_app.create_app if metering_api else whole
-    role = chosen_role(settings, settings.database_url, INGEST if metering_api else WEB)
-    run_web(settings, settings.database_url, make_app=make_app, role=role)
-
-
-@click.command()
-@_host
-@_port
+@host_option
+@port_option
 @click.option("--with-scheduler", is_flag=True, help="Run the scheduled jobs too.")
 def serve(host: str | None, port: int | None, with_scheduler: bool) -> None:
     """Run paygo: the database (unless DATABASE_URL is set), its migration, the web server.
@@ -103,19 +65,6 @@ def serve(host: str | None, port: int | None, with_scheduler: bool) -> None:
         with running(settings, url, with_scheduler=with_scheduler) as parts:
             click.echo(f"paygo is at {address(settings)}; Ctrl-C ends it.", err=True)
             parts.watch(stopping)
-
-
-def listening(settings: Settings, *, host: str | None, port: int | None) -> Settings:
-    """Return the settings with the address that the command line gives."""
-    return replace(settings, host=host or settings.host, port=port or settings.port)
-
-
-def address(settings: Settings) -> str:
-    """Return the address by which this machine reaches the web server."""
-    host = settings.host
-    if host in {"0.0.0.0", "::", ""}:  # noqa: S104 - compared, not bound
-        host = "127.0.0.1"
-    return f"http://{f'[{host}]' if ':' in host else host}:{settings.port}"
 
 
 class Parts:

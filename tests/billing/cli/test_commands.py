@@ -61,9 +61,22 @@ def test_every_command_has_help_with_an_example_of_itself(
 
 
 def test_every_listed_command_exists() -> None:
-    for name, place in root.COMMANDS.items():
-        module, _, attribute = place.partition(":")
+    for name, listed in root.COMMANDS.items():
+        module, _, attribute = listed.place.partition(":")
         assert getattr(import_module(module), attribute).name == name
+
+
+def test_the_list_of_commands_is_whole_and_imports_none_of_them() -> None:
+    asked = (
+        "import sys; from billing.cli.root import paygo; paygo(['--help'], standalone_mode=False)"
+    )
+    told = "; print('flask' in sys.modules, 'alembic' in sys.modules)"
+    answer = subprocess.run(
+        [sys.executable, "-c", asked + told], capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+    assert answer[-1] == "False False"
+    for name, listed in root.COMMANDS.items():
+        assert any(line.split() == [name, *listed.says.split()] for line in answer), name
 
 
 def test_wrong_usage_is_status_2() -> None:
