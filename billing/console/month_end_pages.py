@@ -320,16 +320,24 @@ def _check_line(check: Check) -> CheckLine:
     )
 
 
+def _against_last(review: Review) -> str:
+    last = review.month.previous.name
+    if all(account.last_net is None for account in review.accounts):
+        return f"Nothing was invoiced for {last}"
+    change = review.net - review.last_net
+    if not change:
+        return f"The same as in {last}"
+    return f"{show_pounds(abs(change))} {'more' if change > 0 else 'less'} than in {last}"
+
+
 def _figures(review: Review) -> tuple[dict[str, str], ...]:
     counts = review.counts
-    change = review.net - review.last_net
-    word = "more" if change >= 0 else "less"
     left_out = counts.get("parked", 0) + counts.get("held", 0)
     return (
         {
             "label": "Net",
             "value": show_pounds(review.net),
-            "note": f"{show_pounds(abs(change))} {word} than in {review.month.previous.name}",
+            "note": _against_last(review),
         },
         {"label": "Total with VAT", "value": show_pounds(review.total)},
         {

@@ -121,10 +121,12 @@ def test_the_review_puts_outliers_first_and_drafts_can_be_thrown_away(
         web.send(analyst, f"{board}/draft", {}, page=board)
         jobs.work_bill_runs(database, now=clock())
         if month == APRIL:
+            assert "Nothing was invoiced for March 2026" in analyst.get(board).text
             web.send(approver, f"{board}/approve", {}, page=board)
             web.send(analyst, f"{board}/issue", {}, page=board)
             jobs.work_bill_runs(database, now=clock())
     page = analyst.get(f"{LIST}/2026-05").text
+    assert "£1,505.00 more than in April 2026" in page
     review = page.partition("Review against April 2026")[2]
     assert review.index("Trust RA2") < review.index("Trust RA1")
     assert "+£1,500.00" in review
