@@ -188,11 +188,12 @@ def refresh_true_ups(database: Database, *, now: datetime) -> Mapping[str, int]:
 def reconcile(database: Database, *, now: datetime) -> Mapping[str, int]:
     """Check conservation of every open month, and every seal; log what does not hold."""
     last = Month.of(now)
-    counts = {"compared": 0, "differences": 0, "documents": 0, "faults": 0}
+    counts = {"compared": 0, "underway": 0, "differences": 0, "documents": 0, "faults": 0}
     with database.snapshot() as session:
         for month in months_with_readings(session, first=last.shift(-CORRECTION_MONTHS), last=last):
-            for row in reconcile_month(session, month=month, ended=month < last):
+            for row in reconcile_month(session, month=month, ended=month < last, moving=True):
                 counts["compared"] += 1
+                counts["underway"] += bool(row.underway)
                 if row.differences:
                     counts["differences"] += 1
                     _log.error(

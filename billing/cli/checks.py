@@ -25,7 +25,8 @@ def reconcile(month: Month, show_all: bool, as_json: bool) -> None:
     """Check that a MONTH's events, readings, charges and invoices are one quantity.
 
     For each trust and meter: events = readings = rated + parked, and what is
-    rated is invoiced or unbilled for a named reason. Status 1 on any difference.
+    rated is invoiced or unbilled for a named reason. Usage that is just coming in
+    is told apart. Status 1 on any difference.
 
     \b
     Examples:
@@ -33,7 +34,7 @@ def reconcile(month: Month, show_all: bool, as_json: bool) -> None:
       paygo reconcile 2026-10 --all --json
     """
     with opened_database() as database, database.snapshot() as session:
-        rows = reconcile_month(session, month=month, ended=month < Month.of(now()))
+        rows = reconcile_month(session, month=month, ended=month < Month.of(now()), moving=True)
     wrong = [row for row in rows if row.differences]
     shown = rows if show_all else wrong
     if as_json:
@@ -59,7 +60,7 @@ def reconcile(month: Month, show_all: bool, as_json: bool) -> None:
                     plain(row.rated),
                     plain(row.invoiced),
                     plain(row.unbilled),
-                    "; ".join(row.differences) or row.reason or "",
+                    "; ".join(row.differences or row.underway) or row.reason or "",
                 )
                 for row in shown
             ],
@@ -68,9 +69,11 @@ def reconcile(month: Month, show_all: bool, as_json: bool) -> None:
         raise click.ClickException(f"{len(wrong)} of {len(rows)} sums of {month.name} differ.")
     if not as_json:
         unbilled = sum(1 for row in rows if row.unbilled)
+        underway = sum(1 for row in rows if row.underway)
         click.echo(
             f"{month.name}: {len(rows)} sums, every one equal from event to invoice"
-            + (f"; {unbilled} unbilled for a named reason." if unbilled else ".")
+            + (f"; {unbilled} unbilled for a named reason" if unbilled else "")
+            + (f"; {underway} with usage still to be added up or rated." if underway else ".")
         )
 
 
@@ -86,6 +89,7 @@ def _document(row: Reconciled) -> dict[str, object]:
         "unbilled": plain(row.unbilled),
         "reason": row.reason,
         "differences": list(row.differences),
+        "underway": list(row.underway),
     }
 
 

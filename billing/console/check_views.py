@@ -67,7 +67,7 @@ def reconciliation_sheet(month: Month, names: dict[str, str]) -> Sheet[Reconcile
             Field(
                 "Outcome",
                 lambda row: (
-                    "; ".join(row.differences)
+                    "; ".join(row.differences or row.underway)
                     or UNBILLED_WORDS.get(row.reason or "", row.reason or "Agrees")
                 ),
                 _outcome,
@@ -79,6 +79,8 @@ def reconciliation_sheet(month: Month, names: dict[str, str]) -> Sheet[Reconcile
 def _outcome(row: Reconciled) -> Cell:
     if row.differences:
         return Cell("; ".join(row.differences), colour="red")
+    if row.underway:
+        return Cell("; ".join(row.underway), colour="blue")
     if row.reason is None:
         return Cell("Agrees", colour="green")
     return Cell(UNBILLED_WORDS.get(row.reason, row.reason))
@@ -132,12 +134,12 @@ def _compared(
     """Return the lines of the month, or (where it is large) of the organisations searched for."""
     ended = asked.month < Month.of(edge().clock())
     if whole:
-        return reconciling.reconcile_month(session, month=asked.month, ended=ended)
+        return reconciling.reconcile_month(session, month=asked.month, ended=ended, moving=True)
     low = asked.search.lower()
     codes = [code for code, name in names.items() if low and low in f"{code} {name}".lower()]
     found = organisation_ids(session, ods_codes=sorted(codes)[:_NAMED_MOST])
     return reconciling.reconcile_month(
-        session, month=asked.month, organisation_ids=found, ended=ended
+        session, month=asked.month, organisation_ids=found, ended=ended, moving=True
     )
 
 

@@ -203,6 +203,9 @@ class Reconciled:
     Attributes:
         events: quantity of raw events; of a meter whose events do not add up, what they come
             to when counted anew, None for a level while the month goes on.
+        waiting: of `events`, what is accepted and not yet in the readings; its events, less those
+            withdrawn, are `waiting_event_count`.
+        is_rated_later: the readings changed after the month was last rated.
         unbilled: rated and not invoiced; `reason` says why, None when it is nought.
     """
 
@@ -217,6 +220,19 @@ class Reconciled:
     parked: Decimal
     invoiced: Decimal
     reason: str | None
+    waiting: Decimal = NOUGHT
+    waiting_event_count: int = 0
+    is_rated_later: bool = False
+
+    @property
+    def underway(self) -> tuple[str, ...]:
+        """What waits its turn, in words; empty where nothing does."""
+        found = []
+        if self.waiting_event_count or self.waiting:
+            found.append("usage that has come in is yet to be added up")
+        if self.is_rated_later and self.readings != self.rated + self.parked:
+            found.append("what changed in the readings is yet to be rated")
+        return tuple(found)
 
     @property
     def unbilled(self) -> Decimal:
@@ -227,13 +243,12 @@ class Reconciled:
     def differences(self) -> tuple[str, ...]:
         """What does not add up, in words; empty where everything does."""
         found = []
-        if self.events is not None and self.events != self.readings:
-            found.append(f"events {self.events} are not readings {self.readings}")
-        if self.event_count != self.reading_event_count:
-            found.append(
-                f"{self.event_count} events are not the {self.reading_event_count} in readings"
-            )
-        if self.readings != self.rated + self.parked:
+        if self.events is not None and self.events - self.waiting != self.readings:
+            found.append(f"events {self.events - self.waiting} are not readings {self.readings}")
+        event_count = self.event_count - self.waiting_event_count
+        if event_count != self.reading_event_count:
+            found.append(f"{event_count} events are not the {self.reading_event_count} in readings")
+        if not self.is_rated_later and self.readings != self.rated + self.parked:
             found.append(
                 f"readings {self.readings} are not rated {self.rated} and parked {self.parked}"
             )

@@ -5,6 +5,7 @@ rating or invoicing, so that it would see what they missed.
 """
 
 from collections.abc import Sequence
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 from sqlalchemy import text
@@ -18,13 +19,18 @@ from metering.periods import Month
 _SQL = """
     WITH raw AS (
         SELECT subject_id, meter_id, sum(quantity) AS quantity,
-            sum(CASE kind WHEN 1 THEN -1 ELSE 1 END) AS events
+            sum(CASE kind WHEN 1 THEN -1 ELSE 1 END) AS events,
+            sum(quantity) FILTER (WHERE b.id IS NOT NULL) AS waiting,
+            sum(CASE kind WHEN 1 THEN -1 ELSE 1 END) FILTER (WHERE b.id IS NOT NULL)
+                AS waiting_events
         FROM usage_events
+        LEFT JOIN ingest_batches b ON b.id = batch_id AND b.claimed_at IS NULL
         WHERE period_month = :month AND occurred_at >= :start AND occurred_at < :end{usage}
         GROUP BY subject_id, meter_id
     ),
     daily AS (
-        SELECT subject_id, meter_id, sum(quantity) AS quantity, sum(event_count) AS events
+        SELECT subject_id, meter_id, sum(quantity) AS quantity, sum(event_count) AS events,
+            max(updated_at) AS changed_at
         FROM readings WHERE used_on >= :month AND used_on < :end_day{usage}
         GROUP BY subject_id, meter_id
     ),
@@ -32,7 +38,9 @@ _SQL = """
         SELECT o.ods_code AS organisation, m.code AS meter, m.aggregation,
             raw.quantity AS events, coalesce(raw.events, 0) AS event_count,
             coalesce(daily.quantity, 0) AS readings,
-            coalesce(daily.events, 0) AS reading_event_count
+            coalesce(daily.events, 0) AS reading_event_count,
+            coalesce(raw.waiting, 0) AS waiting, coalesce(raw.waiting_events, 0) AS waiting_events,
+            daily.changed_at
         FROM raw
         FULL JOIN daily ON daily.subject_id = raw.subject_id AND daily.meter_id = raw.meter_id
         JOIN organisations o ON o.id = coalesce(raw.subject_id, daily.subject_id)
@@ -74,7 +82,8 @@ _SQL = """
         coalesce(c.event_count, 0), coalesce(c.reading_event_count, 0),
         coalesce(c.readings, 0), coalesce(r.quantity, 0), coalesce(p.quantity, 0),
         coalesce(i.quantity, 0), coalesce(r.net, 0) = coalesce(i.net, 0),
-        b.run_status, b.status
+        b.run_status, b.status, coalesce(c.waiting, 0), coalesce(c.waiting_events, 0),
+        c.changed_at, (SELECT rated_at FROM month_ratings WHERE month = :month)
     FROM keys k
     LEFT JOIN counted c USING (organisation, meter)
     LEFT JOIN rated r USING (organisation, meter)
@@ -90,6 +99,9 @@ _SQL = """
     ) b USING (organisation)
     ORDER BY k.organisation, k.meter
 """
+
+_OVERLAP = timedelta(minutes=5)
+"""A roll-up that began before a rating may end after it, by this at most."""
 
 _EVERYONE = {"usage": "", "money": "", "parked": ""}
 _SOME = {
@@ -114,6 +126,7 @@ def reconcile_month(
     month: Month,
     organisation_ids: Sequence[int] | None = None,
     ended: bool = True,
+    moving: bool = False,
 ) -> Sequence[Reconciled]:
     """Return conservation for every organisation and meter of a month.
 
@@ -126,6 +139,8 @@ def reconcile_month(
     Args:
         organisation_ids: these organisations alone; None for all.
         ended: the month is over; before that, levels are not known to its end and are left out.
+        moving: usage may be coming in, and what waits to be added up or rated is told apart
+            from a difference. Else, as before an issue, all that waits is a difference.
 
     Raises:
         MonthArchived: the raw events are in a file; they were conserved when they left.
@@ -145,11 +160,12 @@ def reconcile_month(
     found = []
     for row in rows:
         (organisation, meter, aggregation, events, event_count, reading_count, readings) = row[:7]
-        rated, parked, invoiced, same_money, run_status, status = row[7:]
+        rated, parked, invoiced, same_money, run_status, status = row[7:13]
+        waiting, waiting_count, changed_at, rated_at = row[13:] if moving else (0, 0, None, None)
         counted: Decimal | None = Decimal(events)
         if aggregation is not None and aggregation not in ("sum", "count"):
             counted = None
-            if is_recounted(aggregation, ended=ended):
+            if is_recounted(aggregation, ended=ended) and not waiting_count:
                 counted = recounted.get((organisation, meter), Decimal(0))
         found.append(
             Reconciled(
@@ -159,6 +175,9 @@ def reconcile_month(
                 events=counted,
                 event_count=int(event_count),
                 reading_event_count=int(reading_count),
+                waiting=Decimal(waiting),
+                waiting_event_count=int(waiting_count),
+                is_rated_later=moving and _is_rated_later(changed_at, rated_at, ended=ended),
                 readings=Decimal(readings),
                 rated=Decimal(rated),
                 parked=Decimal(parked),
@@ -169,6 +188,13 @@ def reconcile_month(
             )
         )
     return found
+
+
+def _is_rated_later(changed_at: datetime | None, rated_at: datetime | None, *, ended: bool) -> bool:
+    """Return whether readings changed since the month was rated last, or as it was."""
+    if changed_at is None or rated_at is None:
+        return rated_at is None and not ended
+    return changed_at > rated_at - _OVERLAP
 
 
 def _reason(run_status: str | None, status: str | None, *, same_money: bool) -> str:

@@ -112,6 +112,7 @@ def test_reconciling_finds_nothing_where_all_is_well(database: Database) -> None
     month_end(database, APRIL)
     assert jobs.reconcile(database, now=NOW) == {
         "compared": 1,
+        "underway": 0,
         "differences": 0,
         "documents": 1,
         "faults": 0,
