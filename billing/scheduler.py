@@ -45,6 +45,11 @@ _JUMP_SECONDS = 5.0
 _RETRY = timedelta(minutes=5)
 _THREADS = 4
 _LOCK = 7_201_949
+_STILL_LEADS = text(
+    "SELECT EXISTS (SELECT 1 FROM pg_locks l JOIN pg_database d ON d.oid = l.database"
+    " WHERE d.datname = current_database() AND l.locktype = 'advisory' AND l.classid = 0"
+    " AND l.objid = :lock AND l.objsubid = 1 AND l.pid = :backend AND l.granted)"
+)
 
 
 class Scheduler:
@@ -104,7 +109,8 @@ class Scheduler:
     def _lead(self, connection: Connection, stopping: threading.Event) -> None:
         abandoned = jobruns.mark_abandoned(self._database, now=self._clock())
         _log.info("scheduler leads", name=self.name, jobs=len(self._jobs), abandoned=abandoned)
-        running = self._started()
+        backend = int(connection.scalar(text("SELECT pg_backend_pid()")) or 0)
+        running = self._started(backend)
         offset = self._offset()
         lost = True
         try:
@@ -115,7 +121,7 @@ class Scheduler:
                     # Put back, it would leave every job waiting for a time that has passed.
                     _log.warning("the clock jumped; planning anew", seconds=round(jumped))
                     running.shutdown(wait=False)
-                    running, offset = self._started(), offset + jumped
+                    running, offset = self._started(backend), offset + jumped
             lost = False
         finally:
             if lost:
@@ -127,7 +133,7 @@ class Scheduler:
         """Return what changes only when somebody sets the clock, in seconds."""
         return self._clock().timestamp() - time.monotonic()
 
-    def _started(self) -> BackgroundScheduler:
+    def _started(self, backend: int) -> BackgroundScheduler:
         scheduler = BackgroundScheduler(
             timezone=UTC, executors={"default": ThreadPoolExecutor(_THREADS)}
         )
@@ -139,7 +145,7 @@ class Scheduler:
             scheduler.add_job(
                 self._run,
                 trigger,
-                args=(job, scheduler),
+                args=(job, scheduler, backend),
                 id=job.name,
                 name=job.name,
                 coalesce=True,
@@ -150,8 +156,13 @@ class Scheduler:
         scheduler.start()
         return scheduler
 
-    def _run(self, job: Job, scheduler: BackgroundScheduler) -> None:
+    def _run(self, job: Job, scheduler: BackgroundScheduler, backend: int) -> None:
         try:
+            # Where the network was cut, the watch may learn of it later than a job falls due.
+            with self._database.snapshot() as session:
+                if not session.scalar(_STILL_LEADS, {"lock": _LOCK, "backend": backend}):
+                    _log.warning("job not begun: the lead is lost", job=job.name)
+                    return
             made = jobruns.run_job(self._database, job, clock=self._clock, started_by=self.name)
         except JobAlreadyRunning:
             _log.debug("job runs elsewhere", job=job.name)

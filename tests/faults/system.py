@@ -97,14 +97,12 @@ class Paygo:
 
     def kill_worker(self, rng: random.Random) -> None:
         """Kill a process that answers requests; another takes its place."""
-        wait_for(lambda: bool(self.workers()), seconds=_PATIENCE_SECONDS)
-        os.kill(rng.choice(self.workers()), signal.SIGKILL)
+        os.kill(rng.choice(_once_there(self.workers)), signal.SIGKILL)
         wait_for(self.answers, seconds=_PATIENCE_SECONDS)
 
     def kill_scheduler(self, _rng: random.Random) -> None:
         """Kill the scheduler in the middle of whatever it does; it is started again."""
-        wait_for(lambda: bool(self.part("scheduler")), seconds=_PATIENCE_SECONDS)
-        gone = self.part("scheduler")
+        gone = _once_there(lambda: self.part("scheduler"))
         for pid in gone:
             os.kill(pid, signal.SIGKILL)
         wait_for(lambda: bool(set(self.part("scheduler")) - set(gone)), seconds=_PATIENCE_SECONDS)
@@ -119,8 +117,8 @@ class Paygo:
 
     def kill_backend(self, rng: random.Random) -> None:
         """Kill one process of the database; the server then ends them all and recovers."""
-        wait_for(lambda: self.database_answers() and bool(self.backends()))
-        os.kill(rng.choice(self.backends()), signal.SIGKILL)
+        wait_for(self.database_answers)
+        os.kill(rng.choice(_once_there(self.backends)), signal.SIGKILL)
         wait_for(self.database_answers, seconds=_PATIENCE_SECONDS)
 
     def kill_database(self, _rng: random.Random) -> None:
@@ -190,6 +188,18 @@ def serving(
     finally:
         process.terminate()
         process.wait(60)
+
+
+def _once_there(find: Callable[[], list[int]]) -> list[int]:
+    """Return what is found once there is any; a second look might find the last one ended."""
+    found: list[int] = []
+
+    def look() -> bool:
+        found[:] = find()
+        return bool(found)
+
+    wait_for(look, seconds=_PATIENCE_SECONDS)
+    return found
 
 
 def _libpq(url: str) -> str:
