@@ -205,6 +205,7 @@ class Reconciled:
             to when counted anew, None for a level while the month goes on.
         waiting: of `events`, what is accepted and not yet in the readings; its events, less those
             withdrawn, are `waiting_event_count`.
+        is_waiting: some usage waits so, even where a withdrawal makes it come to nothing.
         is_rated_later: the readings changed after the month was last rated.
         unbilled: rated and not invoiced; `reason` says why, None when it is nought.
     """
@@ -222,13 +223,14 @@ class Reconciled:
     reason: str | None
     waiting: Decimal = NOUGHT
     waiting_event_count: int = 0
+    is_waiting: bool = False
     is_rated_later: bool = False
 
     @property
     def underway(self) -> tuple[str, ...]:
         """What waits its turn, in words; empty where nothing does."""
         found = []
-        if self.waiting_event_count or self.waiting:
+        if self.is_waiting:
             found.append("usage that has come in is yet to be added up")
         if self.is_rated_later and self.readings != self.rated + self.parked:
             found.append("what changed in the readings is yet to be rated")

@@ -22,7 +22,8 @@ _SQL = """
             sum(CASE kind WHEN 1 THEN -1 ELSE 1 END) AS events,
             sum(quantity) FILTER (WHERE b.id IS NOT NULL) AS waiting,
             sum(CASE kind WHEN 1 THEN -1 ELSE 1 END) FILTER (WHERE b.id IS NOT NULL)
-                AS waiting_events
+                AS waiting_events,
+            bool_or(b.id IS NOT NULL) AS is_waiting
         FROM usage_events
         LEFT JOIN ingest_batches b ON b.id = batch_id AND b.claimed_at IS NULL
         WHERE period_month = :month AND occurred_at >= :start AND occurred_at < :end{usage}
@@ -40,7 +41,7 @@ _SQL = """
             coalesce(daily.quantity, 0) AS readings,
             coalesce(daily.events, 0) AS reading_event_count,
             coalesce(raw.waiting, 0) AS waiting, coalesce(raw.waiting_events, 0) AS waiting_events,
-            daily.changed_at
+            coalesce(raw.is_waiting, false) AS is_waiting, daily.changed_at
         FROM raw
         FULL JOIN daily ON daily.subject_id = raw.subject_id AND daily.meter_id = raw.meter_id
         JOIN organisations o ON o.id = coalesce(raw.subject_id, daily.subject_id)
@@ -83,7 +84,8 @@ _SQL = """
         coalesce(c.readings, 0), coalesce(r.quantity, 0), coalesce(p.quantity, 0),
         coalesce(i.quantity, 0), coalesce(r.net, 0) = coalesce(i.net, 0),
         b.run_status, b.status, coalesce(c.waiting, 0), coalesce(c.waiting_events, 0),
-        c.changed_at, (SELECT rated_at FROM month_ratings WHERE month = :month)
+        coalesce(c.is_waiting, false), c.changed_at,
+        (SELECT rated_at FROM month_ratings WHERE month = :month)
     FROM keys k
     LEFT JOIN counted c USING (organisation, meter)
     LEFT JOIN rated r USING (organisation, meter)
@@ -161,11 +163,13 @@ def reconcile_month(
     for row in rows:
         (organisation, meter, aggregation, events, event_count, reading_count, readings) = row[:7]
         rated, parked, invoiced, same_money, run_status, status = row[7:13]
-        waiting, waiting_count, changed_at, rated_at = row[13:] if moving else (0, 0, None, None)
+        waiting, waiting_count, is_waiting, changed_at, rated_at = (
+            row[13:] if moving else (0, 0, False, None, None)
+        )
         counted: Decimal | None = Decimal(events)
         if aggregation is not None and aggregation not in ("sum", "count"):
             counted = None
-            if is_recounted(aggregation, ended=ended) and not waiting_count:
+            if is_recounted(aggregation, ended=ended) and not is_waiting:
                 counted = recounted.get((organisation, meter), Decimal(0))
         found.append(
             Reconciled(
@@ -177,6 +181,7 @@ def reconcile_month(
                 reading_event_count=int(reading_count),
                 waiting=Decimal(waiting),
                 waiting_event_count=int(waiting_count),
+                is_waiting=is_waiting,
                 is_rated_later=moving and _is_rated_later(changed_at, rated_at, ended=ended),
                 readings=Decimal(readings),
                 rated=Decimal(rated),

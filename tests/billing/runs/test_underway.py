@@ -1,6 +1,7 @@
 """While usage comes in, what waits its turn is told apart from what was lost."""
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from sqlalchemy import text
@@ -28,10 +29,10 @@ def service(database: Database) -> Service:
     return make.service(database, now=THEN)
 
 
-def july(database: Database, *, moving: bool = True) -> Reconciled:
+def july(database: Database, *, moving: bool = True, meter: str = METER) -> Reconciled:
     with database.snapshot() as session:
         rows = reconcile_month(session, month=JULY, ended=False, moving=moving)
-    (row,) = (row for row in rows if row.meter == METER)
+    (row,) = (row for row in rows if row.meter == meter)
     return row
 
 
@@ -95,3 +96,26 @@ def test_what_rating_left_out_is_found_once_it_has_had_its_turn(
         session.execute(text("UPDATE readings SET updated_at = :then"), {"then": THEN - AGES})
     (said,) = july(database).differences
     assert "are not rated 0" in said
+
+
+def test_a_maximum_is_not_counted_anew_while_an_event_and_a_withdrawal_wait(
+    database: Database, service: Service
+) -> None:
+    make.level_meter(database, "max")
+
+    def level(number: int, value: str) -> dict[str, Any]:
+        return event(number, type="max-level") | {"data": {"level": value}}
+
+    service = make.service(database, now=THEN)
+    gone = level(11, "9")
+    service.post(gone)
+    roll_up_and_rate(database, now=THEN)
+    assert july(database, meter="max-level").events == 9
+    # One more and one less: together no events, and another maximum.
+    service.post(level(12, "5"), withdrawal(13, gone))
+    waits = july(database, meter="max-level")
+    assert (waits.waiting_event_count, waits.events) == (0, None)
+    assert (waits.differences, waits.underway) == ((), (ADDED_UP,))
+    roll_up_and_rate(database, now=THEN + AGES)
+    assert july(database, meter="max-level").events == 5
+    assert july(database, meter="max-level").differences == ()
