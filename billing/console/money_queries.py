@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
-from typing import Any
 
 from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
@@ -191,36 +190,37 @@ def numbers(session: Session, *, document_ids: Sequence[str | None]) -> dict[str
     return {row.document_id: row.number for row in rows}
 
 
-_LEFT = PaymentRow.amount - PaymentRow.allocated - PaymentRow.refunded
+UNUSED = PaymentRow.amount - PaymentRow.allocated - PaymentRow.refunded
+LATEST_PAYMENT = (PaymentRow.received_on.desc(), PaymentRow.id.desc())
 
 
-def _payments(*fields: Any, account_id: str, state: str) -> Select[Any]:
-    statement = select(*fields).select_from(PaymentRow)
+def payments_at(*, account_id: str, state: str) -> Select[PaymentRow]:
+    """Return payments as a statement that is not in order yet.
+
+    Args:
+        account_id: of one account alone; empty for all.
+        state: `left` keeps those of which something is unused, `back` those taken back.
+    """
+    statement = select(PaymentRow)
     if account_id:
         statement = statement.where(PaymentRow.account_id == account_id)
     if state == "left":
-        statement = statement.where(PaymentRow.reversed_at.is_(None), _LEFT > NOUGHT)
+        statement = statement.where(PaymentRow.reversed_at.is_(None), UNUSED > NOUGHT)
     elif state == "back":
         statement = statement.where(PaymentRow.reversed_at.is_not(None))
     return statement
 
 
-def payments(session: Session, *, account_id: str, state: str = "") -> Sequence[PaymentRow]:
-    """Return an account's payments, the latest first.
-
-    Args:
-        state: `left` keeps those of which something is unused, `back` those taken back.
-    """
-    statement = _payments(PaymentRow, account_id=account_id, state=state)
-    latest = PaymentRow.received_on.desc(), PaymentRow.id.desc()
-    return session.scalars(statement.order_by(*latest)).all()
+def unused_payments(session: Session, *, account_id: str) -> Sequence[PaymentRow]:
+    """Return an account's payments of which something is unused, the latest first."""
+    statement = payments_at(account_id=account_id, state="left")
+    return session.scalars(statement.order_by(*LATEST_PAYMENT)).all()
 
 
-def payment_sums(session: Session, *, account_id: str = "", state: str = "") -> tuple[int, Decimal]:
-    """Return how many payments `payments` gives, and what of them is unused."""
-    fields = (func.count(), func.coalesce(func.sum(_LEFT), NOUGHT))
-    count, left = session.execute(_payments(*fields, account_id=account_id, state=state)).one()
-    return count, left
+def unused_sum(session: Session) -> Decimal:
+    """Return pounds that are unused of all payments."""
+    statement = payments_at(account_id="", state="left")
+    return session.scalar(statement.with_only_columns(func.sum(UNUSED))) or NOUGHT
 
 
 def payment(session: Session, *, account_id: str, payment_id: str) -> PaymentRow:

@@ -6,9 +6,9 @@ from typing import Any, TypeVar
 from sqlalchemy import and_, func, or_, select
 
 from billing.accounts.tables import AccountRow
+from billing.console.money_queries import LATEST_PAYMENT, UNUSED, payments_at
 from billing.console.stored_lists import Stored
 from billing.ledger.tables import ReceivableRow
-from billing.money import NOUGHT
 from billing.payments.bank.tables import BankLineRow
 from billing.payments.tables import (
     PaymentRow,
@@ -58,31 +58,18 @@ def bank_lines(*, state: str, search: str, read: Callable[[BankLineRow], T]) -> 
 
 
 def payments(*, account_id: str, state: str) -> Stored[PaymentRow]:
-    """Return payments, the latest first.
-
-    Args:
-        account_id: of one account alone; empty for all.
-        state: `left` keeps those of which something is unused, `back` those taken back.
-    """
+    """Return payments as `payments_at` does, the latest first."""
     row = PaymentRow
-    left = row.amount - row.allocated - row.refunded
-    statement = select(row)
     name = select(AccountRow.name).where(AccountRow.id == row.account_id).scalar_subquery()
-    if account_id:
-        statement = statement.where(row.account_id == account_id)
-    if state == "left":
-        statement = statement.where(row.reversed_at.is_(None), left > NOUGHT)
-    elif state == "back":
-        statement = statement.where(row.reversed_at.is_not(None))
     return Stored(
-        statement,
-        (row.received_on.desc(), row.id.desc()),
+        payments_at(account_id=account_id, state=state),
+        LATEST_PAYMENT,
         orders={
             "account": func.lower(name),
             "received": row.received_on,
             "source": row.source,
             "amount": row.amount,
-            "left": left,
+            "left": UNUSED,
         },
         read=_first,
     )

@@ -208,7 +208,7 @@ def account_money(account_id: str) -> Response | str:
             end_day=min(start.shift(12).first_day, today + timedelta(days=1)),
         )
         open_now = debt.open_debts(session, on=today, account_id=account_id)
-        left = queries.payments(session, account_id=account_id, state="left")
+        left = queries.unused_payments(session, account_id=account_id)
         notes = queries.open_receivables(session, account_id=account_id, kind="credit-note")
         given_up = queries.write_offs(session, account_id=account_id)
         schedule = reminders.schedule_of(session, account_id=account_id)

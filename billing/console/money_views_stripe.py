@@ -56,7 +56,7 @@ def money() -> str:
     with edge().database.snapshot() as session:
         waits = queries.waiting(session)
         debts = debt.open_debts(session, on=today)
-        _, left = queries.payment_sums(session, state="left")
+        left = queries.unused_sum(session)
         asked = queries.refunds(session, state="requested")
         books = last_check(session)
     overdue = [one for one in debts if one.days_overdue]

@@ -63,8 +63,7 @@ class Gathered:
 
     Attributes:
         heirs: who took the account over, and whoever took over that one.
-        should, has: what was charged and what was invoiced, pounds by price, in the open months.
-        charges: of the prices where these differ.
+        charges: of the open months' prices where what is charged is not what was invoiced.
         billed: what was invoiced there, with the printed line.
         spent: pounds without VAT taken from each purchase order, by its number.
     """
@@ -122,7 +121,7 @@ def gather(
             treatments=treatments[account_id],
             rules=rules[account_id],
             orders=orders[account_id],
-            spent={number: sum_ for (owner, number), sum_ in spent.items() if owner == account_id},
+            spent=spent.get(account_id, {}),
             charges=charges.get(account_id, ()),
             billed=_billed(
                 session,

@@ -244,8 +244,8 @@ def billed_lines(
 
 def spent_on_orders(
     session: Session, *, account_ids: Collection[str]
-) -> dict[tuple[str, str], Decimal]:
-    """Return pounds without VAT that issued documents took from each account's purchase orders."""
+) -> dict[str, dict[str, Decimal]]:
+    """Return pounds without VAT that issued documents took, by account and order's number."""
     sign = case((InvoiceRow.kind == "credit-note", -1), else_=1)
     rows = session.execute(
         select(InvoiceRow.account_id, InvoiceRow.purchase_order, func.sum(sign * InvoiceRow.net))
@@ -256,7 +256,10 @@ def spent_on_orders(
         )
         .group_by(InvoiceRow.account_id, InvoiceRow.purchase_order)
     )
-    return {(account_id, number or ""): spent for account_id, number, spent in rows}
+    found: dict[str, dict[str, Decimal]] = {account_id: {} for account_id in account_ids}
+    for account_id, number, spent in rows:
+        found[account_id][number or ""] = spent
+    return found
 
 
 def orders_standing(
@@ -272,11 +275,11 @@ def orders_standing(
         on: the London date to judge by.
         numbers: only these.
     """
-    spent = spent_on_orders(session, account_ids=[account_id])
+    spent = spent_on_orders(session, account_ids=[account_id])[account_id]
     return [
         OrderStanding(
             order=order,
-            used=spent.get((account_id, order.number), NOUGHT),
+            used=spent.get(order.number, NOUGHT),
             on=on,
         )
         for order in accounts.orders(session, account_id=account_id)
