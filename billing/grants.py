@@ -203,6 +203,11 @@ def _statements(role: str) -> list[str]:
         f"GRANT USAGE ON SCHEMA public TO {role}",
         f"GRANT EXECUTE ON FUNCTION paygo_make_partition(date) TO {role}",
         *(
+            [f"GRANT EXECUTE ON FUNCTION paygo_summarise(date[]) TO {role}"]
+            if role == SCHEDULER
+            else []
+        ),
+        *(
             f"GRANT {privileges} ON {table} TO {role}"
             for table, privileges in sorted(GRANTS[role].items())
         ),

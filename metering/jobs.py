@@ -25,6 +25,7 @@ def roll_up(database: Database, *, now: datetime) -> Mapping[str, int]:
     """Add everything that was ingested to the readings, a bounded transaction at a time."""
     batches = events = changed = anew = 0
     for _ in range(ROUNDS_MAX):
+        database.retrying(partial(partitions.summarise, now=now))
         done: RollUp = database.retrying(partial(readings.roll_up, now=now))
         if not done.batches:
             break

@@ -172,7 +172,7 @@ def stand_in(database: Database, monkeypatch: pytest.MonkeyPatch) -> Database:
     """A database that answers as a coordinator does, and moves nothing."""
     with database.transaction() as session:
         session.execute(text(STAND_IN))
-    monkeypatch.setattr(citus, "_has_extension", lambda _: True)
+    monkeypatch.setattr(citus, "has_extension", lambda _: True)
     return database
 
 

@@ -4,6 +4,7 @@ import click
 
 from billing.cli.context import opened_database
 from billing.schema import metadata
+from metering.events import partitions
 from metering.kit import citus
 
 
@@ -26,6 +27,9 @@ def distribute(shards: int) -> None:
       DATABASE_URL=postgresql://paygo@coordinator/paygo paygo distribute --shards 32
     """
     with opened_database() as database:
+        if citus.has_extension(database):
+            with database.transaction() as session:
+                partitions.summarise_on_request(session)
         moved = citus.distribute(database, metadata, shards=shards)
     if moved is None:
         click.echo("This database has no Citus extension: every table stays where it is.")

@@ -97,6 +97,37 @@ def make(session: Session, *, month: Month) -> int:
     return int(bool(made))
 
 
+def summarise(session: Session, *, now: datetime) -> int:
+    """Let the index on batches know the newest events of this month and the last.
+
+    Without summaries of the newest pages everything that looks for batches reads them all. Those
+    of older months a vacuum makes, and those of a cluster PostgreSQL on request of each insert.
+
+    Returns:
+        How many ranges of pages were summarised; those that a vacuum is about to are left to it.
+    """
+    month = Month.of(now)
+    made = session.scalar(
+        text("SELECT paygo_summarise(CAST(:months AS date[]))"),
+        {"months": [month.previous.first_day, month.first_day]},
+    )
+    return int(made or 0)
+
+
+def summarise_on_request(session: Session) -> None:
+    """Have PostgreSQL make summaries when inserts ask for them, as a cluster needs it."""
+    indexes = session.scalars(
+        text(
+            "SELECT i.indexrelid::regclass::text FROM pg_inherits h"
+            " JOIN pg_index i ON i.indrelid = h.inhrelid JOIN pg_class c ON c.oid = i.indexrelid"
+            " JOIN pg_am a ON a.oid = c.relam AND a.amname = 'brin'"
+            " WHERE h.inhparent = 'usage_events'::regclass ORDER BY 1"
+        )
+    ).all()
+    for index in indexes:
+        session.execute(text(f"ALTER INDEX {index} SET (autosummarize = on)"))
+
+
 class PartitionMemory:
     """The months that this process knows to have a partition."""
 

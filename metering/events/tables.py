@@ -100,7 +100,8 @@ usage_events = Table(
     Column("detail", JSONB),
     CheckConstraint("kind IN (0, 1)", name="kind"),
     CheckConstraint("extract(day FROM period_month) = 1", name="period_month"),
-    # Without summaries of the newest pages the roll-up would read them all each time.
+    # Without summaries of the newest pages the roll-up would read them all each time. It makes
+    # them itself (`partitions.summarise`), where partitions are not those of a cluster.
     Index(
         "ix_usage_events_batch_id",
         "batch_id",

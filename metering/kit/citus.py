@@ -148,7 +148,7 @@ def distribute(database: Database, metadata: MetaData, *, shards: int) -> list[s
     Raises:
         PlacementDiffers: a table lives elsewhere already, or does not after the move.
     """
-    if not _has_extension(database):
+    if not has_extension(database):
         return None
     there = placements(database)
     moved = []
@@ -204,7 +204,8 @@ def _in_order(metadata: MetaData) -> list[Table]:
     ]
 
 
-def _has_extension(database: Database) -> bool:
+def has_extension(database: Database) -> bool:
+    """Return whether a database belongs to a cluster."""
     with database.snapshot() as session:
         return bool(session.scalar(text("SELECT 1 FROM pg_extension WHERE extname = 'citus'")))
 

@@ -6,8 +6,7 @@ so that a slow committer is never skipped and nothing is added twice.
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -16,6 +15,7 @@ from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
 from metering.events import partitions
+from metering.events.batches import OF_BATCHES, by_batch, these
 from metering.events.model import WITHDRAWAL
 from metering.events.operations import claim_batches
 from metering.events.tables import ArchivedLevelRow, usage_events
@@ -27,7 +27,7 @@ from metering.readings.tables import WHOLE_DAY, ReadingRow
 
 BATCHES_MAX = 1_000
 EVENTS_MAX = 200_000
-"""Bounds of one roll-up transaction. Each reads the newest pages, which have no summary yet."""
+"""Bounds of one roll-up transaction. Each reads what has no summary yet besides its own events."""
 
 # Roll-ups share it; a rebuild has it alone.
 _REBUILD_LOCK = 7_201_952
@@ -79,12 +79,12 @@ def roll_up(session: Session, *, now: datetime) -> RollUp:
     if not ids:
         return RollUp()
     additive, hourly, anew = _meters(session)
-    with _by_batch(session):
+    with by_batch(session):
         touched = _touched(session, ids, anew) if anew else {}
     if touched:
         # Taken before any row is written, so that two roll-ups cannot wait for each other.
         _lock(session, _ANEW_LOCK, shared=False)
-    with _by_batch(session):
+    with by_batch(session):
         written = _add(session, ids, additive=additive, hourly=hourly, now=now)
     for (subject_id, meter_id), first in sorted(touched.items()):
         written += work_out_anew(
@@ -96,19 +96,6 @@ def roll_up(session: Session, *, now: datetime) -> RollUp:
             now=now,
         )
     return RollUp(len(ids), events, written, len(touched))
-
-
-@contextmanager
-def _by_batch(session: Session) -> Iterator[None]:
-    """Have events found by the index on their batches, whatever the planner thinks.
-
-    Of a month that is new or grows fast it knows too little, and would read all of it: by the
-    index on subjects, which gives the order of the sums, or from end to end.
-    """
-    connection = session.connection()
-    connection.exec_driver_sql("SET LOCAL enable_seqscan = off; SET LOCAL enable_indexscan = off")
-    yield
-    connection.exec_driver_sql("SET LOCAL enable_seqscan = on; SET LOCAL enable_indexscan = on")
 
 
 def _lock(session: Session, number: int, *, shared: bool) -> None:
@@ -134,7 +121,7 @@ def _meters(session: Session) -> tuple[list[int], list[int], dict[int, str]]:
 
 def _add(
     session: Session,
-    batch_ids: Collection[UUID],
+    batch_ids: Sequence[UUID],
     *,
     additive: Collection[int],
     hourly: Collection[int],
@@ -149,7 +136,7 @@ def _add(
             SELECT s.*, CAST(:now AS timestamptz) FROM (
                 {_SUMS}
                 FROM usage_events e
-                WHERE e.batch_id = ANY(:batches) AND e.meter_id + 0 = ANY(:additive)
+                WHERE {OF_BATCHES} AND e.meter_id + 0 = ANY(:additive)
                 GROUP BY 1, 2, 3, 4, 5 ORDER BY 1, 2, 3, 4, 5
             ) s
             ON CONFLICT (subject_id, meter_id, used_on, dimension_set_id, hour) DO UPDATE SET
@@ -159,7 +146,7 @@ def _add(
             """  # noqa: S608 - only constants are put in
         ),
         {
-            "batches": list(batch_ids),
+            **these(batch_ids),
             "additive": list(additive),
             "hourly": list(hourly),
             "zone": LONDON.key,
@@ -178,17 +165,18 @@ Pair = tuple[int, int]
 
 
 def _touched(
-    session: Session, batch_ids: Collection[UUID], anew: Collection[int]
+    session: Session, batch_ids: Sequence[UUID], anew: Collection[int]
 ) -> dict[Pair, set[Month]]:
     """Return the months in which these batches changed meters that cannot be added."""
     rows = session.execute(
         select(usage_events.c.subject_id, usage_events.c.meter_id, usage_events.c.period_month)
         .where(
-            usage_events.c.batch_id.in_(batch_ids),
+            text(OF_BATCHES),
             # Not by the index on subjects and meters.
             (usage_events.c.meter_id + 0).in_(list(anew)),
         )
-        .distinct()
+        .distinct(),
+        these(batch_ids),
     )
     touched: dict[Pair, set[Month]] = defaultdict(set)
     for row in rows:

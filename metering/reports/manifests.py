@@ -15,6 +15,7 @@ from decimal import Decimal
 from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
+from metering.events.batches import OF_BATCHES, by_batch, these
 from metering.events.model import REJECTED, WITHDRAWAL
 from metering.events.tables import IngestBatchRow, QuarantinedEventRow
 from metering.kit.errors import Invalid
@@ -213,27 +214,28 @@ def _received(session: Session, row: ManifestRow) -> tuple[int, Decimal]:
     ).all()
     if waiting:
         period = days_period(row.first_on, row.end_on)
-        new = session.execute(
-            text(
-                """
-                SELECT coalesce(sum(CASE kind WHEN :withdrawal THEN -1 ELSE 1 END), 0),
-                    coalesce(sum(quantity), 0)
-                FROM usage_events
-                WHERE batch_id = ANY(:batches) AND meter_id = :meter
-                    AND occurred_at >= :first AND occurred_at < :end
-                    AND (:anyone OR subject_id = :subject)
-                """
-            ),
-            {
-                "withdrawal": WITHDRAWAL,
-                "batches": list(waiting),
-                "meter": row.meter_id,
-                "first": period.start,
-                "end": period.end,
-                "anyone": row.subject_id is None,
-                "subject": row.subject_id or 0,
-            },
-        ).one()
+        with by_batch(session):
+            new = session.execute(
+                text(
+                    f"""
+                    SELECT coalesce(sum(CASE kind WHEN :withdrawal THEN -1 ELSE 1 END), 0),
+                        coalesce(sum(quantity), 0)
+                    FROM usage_events
+                    WHERE {OF_BATCHES} AND meter_id + 0 = :meter
+                        AND occurred_at >= :first AND occurred_at < :end
+                        AND (:anyone OR subject_id = :subject)
+                    """  # noqa: S608 - only a constant is put in
+                ),
+                {
+                    **these(waiting),
+                    "withdrawal": WITHDRAWAL,
+                    "meter": row.meter_id,
+                    "first": period.start,
+                    "end": period.end,
+                    "anyone": row.subject_id is None,
+                    "subject": row.subject_id or 0,
+                },
+            ).one()
         count, quantity = count + new[0], quantity + new[1]
     return int(count), Decimal(quantity)
 

@@ -21,6 +21,7 @@ from metering.events.store import Care, store, store_by_copy
 from metering.events.tables import IngestBatchRow
 from metering.kit.auth import read_key
 from metering.kit.db import Database
+from metering.kit.roles import SCHEDULER
 from metering.periods import Month
 from metering.readings.operations import rebuild, roll_up
 from metering.readings.tables import ReadingRow
@@ -74,7 +75,8 @@ def test_a_roll_up_adds_each_batch_once(service: make.Service, database: Databas
 def test_a_roll_up_reads_the_new_batches_and_not_the_month(
     service: make.Service, database: Database
 ) -> None:
-    service.post(event(1), event(2))
+    service.post(event(1))
+    service.post(event(2))
     scans = text(
         """
         SELECT pg_stat_get_xact_numscans('usage_events_2026_07'::regclass) AS whole,
@@ -90,9 +92,60 @@ def test_a_roll_up_reads_the_new_batches_and_not_the_month(
         after = session.execute(scans).one()
         # Left alone, the planner reads a month of which it knows nothing from end to end.
         assert (after.whole, after.by_subject) == (before.whole, before.by_subject)
-        assert after.by_batch > before.by_batch
-        for setting in ("enable_seqscan", "enable_indexscan"):
-            assert session.scalar(text(f"SHOW {setting}")) == "on"
+        # For both batches at once: each search goes through the summaries of the whole month.
+        assert after.by_batch == before.by_batch + 1
+        for setting, value in SETTINGS.items():
+            assert session.scalar(text(f"SHOW {setting}")) == value
+
+
+SETTINGS = {"enable_seqscan": "on", "enable_indexscan": "on", "plan_cache_mode": "auto"}
+
+
+@pytest.fixture
+def many(service: make.Service, database: Database) -> Database:
+    """A July of some hundred pages, on which no vacuum has been."""
+    service.post(event(1))
+    with database.transaction() as session:
+        session.execute(text("ALTER TABLE usage_events_2026_07 SET (autovacuum_enabled = off)"))
+        session.execute(
+            text(
+                """
+                INSERT INTO usage_events (period_month, subject_id, source_id, meter_id,
+                    dimension_set_id, kind, event_key, occurred_at, received_at, quantity, batch_id)
+                SELECT period_month, subject_id, source_id, meter_id, dimension_set_id, kind,
+                    event_key, occurred_at, received_at, quantity, batch_id
+                FROM usage_events, generate_series(1, 10000) WHERE meter_id = 1
+                """
+            )
+        )
+    return database
+
+
+def test_what_is_new_is_summarised_once_and_what_is_being_filled_is_left(many: Database) -> None:
+    with many.under(SCHEDULER).transaction() as session:
+        pages = session.scalar(text("SELECT pg_relation_size('usage_events_2026_07') / 8192"))
+        made = partitions.summarise(session, now=NOW)
+        assert pages is not None
+        assert 2 <= made < pages // 32
+        assert partitions.summarise(session, now=NOW) == 0
+
+
+def test_ingest_asks_for_summaries_on_a_cluster_alone(many: Database) -> None:
+    told = text(
+        "SELECT reloptions FROM pg_class WHERE relname = 'usage_events_2026_07_batch_id_idx'"
+    )
+    with many.transaction() as session:
+        partitions.summarise(session, now=NOW)
+        assert "autosummarize=off" in session.scalars(told).one()
+        partitions.summarise_on_request(session)
+        assert "autosummarize=on" in session.scalars(told).one()
+
+
+def test_nobody_waits_for_summaries_while_a_vacuum_is_at_it(many: Database) -> None:
+    with many.transaction() as vacuum, many.transaction() as session:
+        vacuum.execute(text("LOCK TABLE usage_events_2026_07 IN SHARE UPDATE EXCLUSIVE MODE"))
+        assert partitions.summarise(session, now=NOW) == 0
+        assert roll_up(session, now=NOW).events == 1
 
 
 def test_a_reading_is_a_london_day_and_an_hourly_one_a_london_hour(
