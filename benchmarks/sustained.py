@@ -36,7 +36,6 @@ from typing import Any
 import requests
 from sqlalchemy import text
 
-from billing.access.model import Role
 from billing.demo import catalogue, loading
 from billing.demo.usage import Plan, chosen_trusts
 from metering.kit.clock import now
@@ -49,14 +48,14 @@ from metering.periods import Month
 
 PASSWORD = "correct-horse-battery-9"
 POSTERS = 4
-READERS = 2
-PAGES = (
-    "/console/",
-    "/console/month-ends",
-    "/console/quarantine",
-    "/console/reconciliation",
-    "/help",
-)
+READERS = {
+    "analyst@demo.example": (
+        "/console/",
+        ("", "month-ends", "quarantine", "reconciliation", "accounts"),
+    ),
+    "finance@demo.example": ("/portal/", ("", "usage", "prices", "invoices", "statement")),
+}
+"""Who reads pages meanwhile, where they begin, and which pages below it they read."""
 _TOKEN = re.compile(r'name="csrf_token" value="([^"]+)"')
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _WIDTH = 72
@@ -176,8 +175,9 @@ def _load(database: Database, options: argparse.Namespace) -> Events:
         for body in bodies:
             loading.open_account(session, body=body, services=services, month=plan.month, now=start)
         key = loading.issue_key(session, service=services[0], now=start)
-        analyst = next(one for one in loading.people(plan) if Role.ANALYST in one.roles)
-        loading.make_person(session, person=analyst, password=PASSWORD, now=start)
+        for person in loading.people(plan):
+            if person.email in READERS:
+                loading.make_person(session, person=person, password=PASSWORD, now=start)
     return Events(key, [body.ods_code for body in bodies], batch=options.batch)
 
 
@@ -241,9 +241,7 @@ def measure(
         threading.Thread(target=_post, args=(events, url, options.batch / rate, place, span, stop))
         for place in range(POSTERS)
     ]
-    threads += [
-        threading.Thread(target=_read, args=(url, place, span, stop)) for place in range(READERS)
-    ]
+    threads += [threading.Thread(target=_read, args=(url, email, span, stop)) for email in READERS]
     threads.append(threading.Thread(target=_look, args=(database, span, stop)))
     for thread in threads:
         thread.start()
@@ -344,30 +342,33 @@ def _post(
             due += each * POSTERS
 
 
-def _read(url: str, place: int, span: Any, stop: threading.Event) -> None:
+def _read(url: str, email: str, span: Any, stop: threading.Event) -> None:
     """Read pages as a person who is signed in, two a second."""
+    start, pages = READERS[email]
     with requests.Session() as session:
         token = _TOKEN.search(session.get(f"{url}/sign-in", timeout=60).text)
         assert token is not None
         session.post(
             f"{url}/sign-in",
-            data={"email": "analyst@demo.example", "password": PASSWORD, "csrf_token": token[1]},
+            data={"email": email, "password": PASSWORD, "csrf_token": token[1]},
             timeout=60,
         )
-        for path in itertools.islice(itertools.cycle(PAGES), place, None):
+        # Who works at one trust is sent on to its pages.
+        home = session.get(f"{url}{start}", timeout=60).url
+        for page in itertools.cycle(pages):
             if stop.wait(0.5):
                 return
-            start = time.monotonic()
+            asked = time.monotonic()
             try:
-                answer = session.get(f"{url}{path}", timeout=60)
+                answer = session.get(home + page, timeout=60)
                 # Whoever is no longer signed in is sent elsewhere, and that page is no measure.
-                read = answer.status_code == 200 and answer.url.endswith(path)
+                read = answer.status_code == 200 and answer.url == home + page
             except requests.RequestException:
                 read = False
             found = span()
-            found.pages.append(time.monotonic() - start)
+            found.pages.append(time.monotonic() - asked)
             if not read:
-                found.failed.append(path)
+                found.failed.append(f"{start}{page}")
 
 
 def _lag(database: Database) -> float:
