@@ -29,7 +29,11 @@ _PENCE = 100
 
 @dataclass(frozen=True)
 class Metric:
-    """A gauge's name, meaning and labels."""
+    """A gauge's name, meaning and labels.
+
+    No label is named `job` or `instance`: these Prometheus sets itself at the scrape, and it
+    would rename ours.
+    """
 
     name: str
     help: str
@@ -65,11 +69,13 @@ LAG = Metric(
 JOB_AGE = Metric(
     "paygo_job_age_seconds",
     "Seconds since the job last succeeded; where it never did, since paygo was first used.",
-    ("job",),
+    ("job_name",),
 )
-JOB_INTERVAL = Metric("paygo_job_interval_seconds", "How often the job is meant to run.", ("job",))
+JOB_INTERVAL = Metric(
+    "paygo_job_interval_seconds", "How often the job is meant to run.", ("job_name",)
+)
 JOB_FAILED = Metric(
-    "paygo_job_failed", "1 where the job's latest run failed or was abandoned.", ("job",)
+    "paygo_job_failed", "1 where the job's latest run failed or was abandoned.", ("job_name",)
 )
 INVOICED = Metric(
     "paygo_invoiced_pence",

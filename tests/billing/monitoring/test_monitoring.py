@@ -2,6 +2,8 @@
 
 import json
 import re
+import shutil
+import subprocess
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -159,7 +161,7 @@ def late(values: Values) -> set[str]:
         for rule in group["rules"]
         if rule["alert"] == "PaygoJobLate"
     )
-    sum_of = expression.replace(" on (job)", "")
+    sum_of = expression.replace(" on (job_name)", "")
     assert re.fullmatch(
         r"paygo_job_age_seconds > \(\d \* paygo_job_interval_seconds \+ \d+\)", sum_of
     )
@@ -227,6 +229,25 @@ def test_not_ready_while_the_database_is_away(tmp_path: Path) -> None:
     assert client.get("/healthz").status_code == 200
     answer = client.get("/readyz")
     assert (answer.status_code, answer.json["status"]) == (503, "database-unreachable")
+
+
+def test_no_label_is_one_that_prometheus_sets_itself() -> None:
+    assert not {"job", "instance"} & {label for labels in LABELS.values() for label in labels}
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="Prometheus is not here")
+@pytest.mark.parametrize("command", [("check", "rules"), ("test", "rules")], ids=" ".join)
+def test_prometheus_itself_reads_the_alerts_and_names_the_job(command: tuple[str, str]) -> None:
+    file = {"check": "paygo-rules.yaml", "test": "paygo-rules.test.yaml"}[command[0]]
+    done = subprocess.run(
+        ["promtool", *command, file],
+        cwd=ROOT / "deploy/prometheus",
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def _named(expression: str) -> set[str]:
