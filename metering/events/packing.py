@@ -46,6 +46,22 @@ class Numerics(Packed):
     """`numeric[]`"""
 
 
+class Alone(Packed):
+    """One value in PostgreSQL's binary form, which every row has."""
+
+
+class Int4(Alone):
+    """`integer`"""
+
+
+class AUuid(Alone):
+    """`uuid`"""
+
+
+class ADate(Alone):
+    """`date`"""
+
+
 # Array type and element type by PostgreSQL's fixed object ids (pg_type.dat).
 _OIDS: dict[type[Packed], tuple[int, int]] = {
     Int4s: (1007, 23),
@@ -54,14 +70,15 @@ _OIDS: dict[type[Packed], tuple[int, int]] = {
     Dates: (1182, 1082),
     Numerics: (1231, 1700),
 }
+_ALONE: dict[type[Packed], type[Alone]] = {Int4s: Int4, Uuids: AUuid, Dates: ADate}
 
 
-def _dumper(array_oid: int) -> type[Dumper]:
+def _dumper(type_oid: int) -> type[Dumper]:
     class _Ready(Dumper):
         """The bytes are in binary form already."""
 
         format = Format.BINARY
-        oid = array_oid
+        oid = type_oid
 
         def dump(self, obj: Any) -> Buffer | None:
             return bytes(obj)
@@ -69,12 +86,15 @@ def _dumper(array_oid: int) -> type[Dumper]:
     return _Ready
 
 
-_DUMPERS = {kind: _dumper(array_oid) for kind, (array_oid, _) in _OIDS.items()}
+_DUMPERS: dict[type[Packed], type[Dumper]] = {
+    **{kind: _dumper(array_oid) for kind, (array_oid, _) in _OIDS.items()},
+    **{alone: _dumper(_OIDS[kind][1]) for kind, alone in _ALONE.items()},
+}
 _taught: WeakSet[psycopg.Connection[Any]] = WeakSet()
 
 
 def teach(connection: psycopg.Connection[Any]) -> None:
-    """Let a connection send our ready arrays."""
+    """Let a connection send what is ready in binary form."""
     if connection not in _taught:
         for kind, dumper in _DUMPERS.items():
             connection.adapters.register_dumper(kind, dumper)
@@ -86,6 +106,21 @@ def array(kind: type[Packed], elements: Sequence[bytes], width: int) -> Packed:
     length = width.to_bytes(4, "big")
     head = struct.pack(">IIIII", 1, 0, _OIDS[kind][1], len(elements), 1)
     return kind(head + length + length.join(elements)) if elements else kind(_empty(kind))
+
+
+PLACEHOLDERS = ("%b", "unnest(%b)")
+
+
+def column(kind: type[Packed], elements: Sequence[bytes], width: int) -> Packed:
+    """Return a column's elements: one value where all rows have the same, else an array."""
+    if elements.count(elements[0]) == len(elements):
+        return _ALONE[kind](elements[0])
+    return array(kind, elements, width)
+
+
+def placeholder(packed: Packed) -> str:
+    """Return what stands for a column in the select list of a statement."""
+    return PLACEHOLDERS[not isinstance(packed, Alone)]
 
 
 def _empty(kind: type[Packed]) -> bytes:

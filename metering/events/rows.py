@@ -3,6 +3,7 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Any
 from uuid import UUID
 
@@ -12,15 +13,35 @@ from psycopg.types.json import Jsonb
 from metering.events.catalogue import Feed
 from metering.events.lots import Lot
 from metering.events.model import USAGE
-from metering.events.packing import Dates, Instants, Int4s, Uuids, array, numerics
+from metering.events.packing import (
+    Dates,
+    Instants,
+    Int4s,
+    Uuids,
+    array,
+    column,
+    numerics,
+    placeholder,
+)
 
-# Arrays that are unnested side by side, the shorter filled up with nulls; nothing is kept
-# in between, as it would be in FROM.
-_INSERT_EVENTS = f"""
+ALIKE_MIN = 64
+"""From so many rows on it pays to look which columns have one value."""
+
+
+@cache
+def _insertion(
+    month: str, subject: str, source: str, meter: str, dimensions: str, batch: str
+) -> str:
+    """Return the statement that stores rows of events, by what stands for six columns.
+
+    Arrays are unnested side by side, the shorter filled up with nulls; nothing is kept in
+    between, as it would be in FROM. What all rows share is sent once.
+    """
+    return f"""
 INSERT INTO usage_events (period_month, subject_id, source_id, meter_id, dimension_set_id, kind,
     event_key, event_id, occurred_at, received_at, quantity, batch_id, detail)
-SELECT unnest(%b), unnest(%b), unnest(%b), unnest(%b), unnest(%b), {USAGE}, unnest(%b),
-    unnest(%s::text[]), unnest(%b), %s, unnest(%b), unnest(%b), unnest(%s::jsonb[])
+SELECT {month}, {subject}, {source}, {meter}, {dimensions}, {USAGE}, unnest(%b),
+    unnest(%s::text[]), unnest(%b), %s, unnest(%b), {batch}, unnest(%s::jsonb[])
 """
 
 
@@ -103,20 +124,24 @@ def insert_events(
         batch_ids += [batches[lot.source_id].id.bytes] * len(picked)
     if not months:
         return
+    # Which columns are alike differs from one small batch to the next, and a statement that is
+    # met often is one that PostgreSQL has prepared.
+    packed = column if len(keys) >= ALIKE_MIN else array
+    month, batch = packed(Dates, months, 4), packed(Uuids, batch_ids, 16)
+    subject, source = packed(Int4s, subjects, 4), packed(Int4s, sources, 4)
+    meter = packed(Int4s, [feed.meter for feed in feeds], 4)
+    dimensions = packed(Int4s, [feed.dimension_set for feed in feeds], 4)
+    statement = _insertion(*map(placeholder, (month, subject, source, meter, dimensions, batch)))
     cursor.execute(
-        _INSERT_EVENTS,
+        statement,
         (
-            array(Dates, months, 4),
-            array(Int4s, subjects, 4),
-            array(Int4s, sources, 4),
-            array(Int4s, [feed.meter for feed in feeds], 4),
-            array(Int4s, [feed.dimension_set for feed in feeds], 4),
+            *(month, subject, source, meter, dimensions),
             array(Uuids, keys, 16),
             texts,
             array(Instants, occurred, 8),
             now,
             numerics(quantities),
-            array(Uuids, batch_ids, 16),
+            batch,
             details,
         ),
     )

@@ -23,12 +23,15 @@ from metering.events.model import CONFLICT, DUPLICATE, REJECTED
 from metering.events.packing import (
     COPY_EVENTS,
     COPY_KEYS,
+    PLACEHOLDERS,
     Instants,
     Int4s,
     Uuids,
     array,
+    column,
     copied_events,
     copied_keys,
+    placeholder,
     teach,
 )
 from metering.events.rows import Batch, Chosen, fingerprints, insert_events
@@ -61,10 +64,13 @@ class Care(IntEnum):
 
 
 # As long as nobody's same key comes between, no conflict is looked for again.
-_INSERT_NEW_KEYS = """
+_INSERT_NEW_KEYS = {
+    source: f"""
 INSERT INTO event_keys (source_id, event_key, fingerprint, occurred_at)
-SELECT unnest(%b), unnest(%b), unnest(%b), unnest(%b)
+SELECT {source}, unnest(%b), unnest(%b), unnest(%b)
 """
+    for source in PLACEHOLDERS
+}
 _INSERT_KEYS = """
 INSERT INTO event_keys (source_id, event_key, fingerprint, occurred_at)
 SELECT s, k, f, o FROM unnest(%b, %b, %b, %b) AS u (s, k, f, o) ORDER BY k, s
@@ -110,7 +116,7 @@ def store(
         else:
             chosen = _hold(cursor, lots) if care is Care.ALL_NEW else _look_up(cursor, lots)
             if chosen:
-                _send_keys(cursor, _INSERT_NEW_KEYS, chosen)
+                _send_keys(cursor, chosen, rivals=False)
         if chosen:
             insert_events(cursor, chosen, batches, now=now)
         _finish(cursor, lots, batches, now=now)
@@ -204,7 +210,7 @@ def _insert_keys(cursor: psycopg.Cursor[Any], lots: Sequence[Lot]) -> Chosen:
         # Both are sent before either is answered: one round trip.
         asked = _ask_version(cursor.connection)
         # An id that two requests of one transaction share goes in once, from the first.
-        inserted = _send_keys(cursor, _INSERT_KEYS, everything)
+        inserted = _send_keys(cursor, everything, rivals=True)
     _check_version(asked, lots)
     if not inserted:
         return []
@@ -256,7 +262,7 @@ def _choose(lots: Sequence[Lot], known: dict[tuple[int, bytes], bytes]) -> Chose
     return chosen
 
 
-def _send_keys(cursor: psycopg.Cursor[Any], statement: str, chosen: Chosen) -> int:
+def _send_keys(cursor: psycopg.Cursor[Any], chosen: Chosen, *, rivals: bool) -> int:
     """Insert the keys of some events, in their order; return how many there are."""
     sources: list[bytes] = []
     keys: list[bytes] = []
@@ -274,16 +280,17 @@ def _send_keys(cursor: psycopg.Cursor[Any], statement: str, chosen: Chosen) -> i
         sources += [lot.source_id.to_bytes(4, "big")] * (len(keys) - len(sources))
     if not keys:
         return 0
-    # Time-ordered ids come in order; others, and those of several requests, are put in order.
+    # Ids of one process may come in order; others, and those of several requests, are put in it.
     places = sorted(range(len(keys)), key=keys.__getitem__)
     if places != list(range(len(keys))):
         sources, keys, prints, instants = (
-            [column[place] for place in places] for column in (sources, keys, prints, instants)
+            [each[place] for place in places] for each in (sources, keys, prints, instants)
         )
+    source = array(Int4s, sources, 4) if rivals else column(Int4s, sources, 4)
     cursor.execute(
-        statement,
+        _INSERT_KEYS if rivals else _INSERT_NEW_KEYS[placeholder(source)],
         (
-            array(Int4s, sources, 4),
+            source,
             array(Uuids, keys, 16),
             array(Uuids, prints, 16),
             array(Instants, instants, 8),

@@ -7,6 +7,7 @@ import pytest
 from sqlalchemy import func, select
 
 from metering.events import combining, ingest, store
+from metering.events import rows as event_rows
 from metering.events.tables import event_keys, usage_events
 from metering.kit.db import Database
 from metering.meters import operations as meters
@@ -15,7 +16,7 @@ from tests.metering import make
 from tests.metering.make import NOW, event, withdrawal
 
 
-@pytest.fixture(params=["inserted", "copied"])
+@pytest.fixture(params=["inserted", "shared-once", "copied"])
 def service(
     database: Database, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> make.Service:
@@ -23,6 +24,7 @@ def service(
     monkeypatch.setattr(combining, "EVENTS_ALONE_MIN", 1)
     monkeypatch.setattr(store, "TOGETHER_MIN", 1)
     monkeypatch.setattr(ingest, "COPIED_MIN", 1 if request.param == "copied" else 10_000)
+    monkeypatch.setattr(event_rows, "ALIKE_MIN", 1 if request.param == "shared-once" else 10_000)
     return make.service(database)
 
 
@@ -70,6 +72,43 @@ def test_copied_rows_are_those_that_would_be_inserted(
     assert len(kept) == 14
     assert kept[::2] == kept[1::2]
     assert {row.event_id for row in rows(database)} == {None, "order 10", "order 20"}
+
+
+LATER, OTHER = {"time": "2026-06-30T10:00:00Z"}, {"subject": "RA7"}
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{}, LATER, OTHER, {"data": {"modality": "MR"}}, {"type": "study.shared"}, LATER | OTHER],
+    ids=["nothing", "month", "organisation", "dimensions", "meter", "month and organisation"],
+)
+def test_what_the_events_of_a_batch_share_is_stored_of_each(
+    service: make.Service, database: Database, changed: dict[str, Any]
+) -> None:
+    with database.transaction() as session:
+        meters.register(
+            session,
+            source_code=make.ARCHIVE,
+            code="shared",
+            name="Shared",
+            event_type="study.shared",
+            aggregation="sum",
+            quantity_field="studies",
+            unit="study",
+            dimensions={"modality": {"label": "Modality"}},
+            now=NOW,
+        )
+    some = [event(1), event(2), event(3, **changed), event(4, data={"studies": "7"})]
+    for sent in some:
+        service.post(sent | {"id": f"alone {sent['id']}"})
+    assert service.post(*some).accepted == 4
+    own = ("event_key", "event_id", "batch_id")
+    kept = [{k: v for k, v in row._mapping.items() if k not in own} for row in rows(database)]
+    kept.sort(key=str)
+    assert len(kept) >= 8
+    assert kept[::2] == kept[1::2]
+    together = {row.batch_id for row in rows(database) if row.event_id is None}
+    assert len(together) == 1
 
 
 def test_repeats_conflicts_and_withdrawals_have_their_fates(
