@@ -177,7 +177,7 @@ def cut_the_lock(database: Database) -> None:
     with database.transaction() as session:
         ended = session.scalars(
             text(
-                "SELECT pg_terminate_backend(pid) FROM pg_locks"
+                "SELECT pg_terminate_backend(pid, 10000) FROM pg_locks"
                 " WHERE locktype = 'advisory' AND classid = 7201948 AND objsubid = 2"
             )
         ).all()
