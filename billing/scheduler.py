@@ -42,7 +42,10 @@ ELECTION_SECONDS = 2.0
 
 _WATCH_SECONDS = 1.0
 _JUMP_SECONDS = 5.0
-_RETRY = timedelta(minutes=5)
+_AGAIN_FIRST = timedelta(minutes=5)
+_AGAIN_MAX = timedelta(hours=1)
+_OFTEN_MAX = timedelta(minutes=1)
+_DOUBLINGS_MAX = 10
 _THREADS = 4
 _LOCK = 7_201_949
 _STILL_LEADS = text(
@@ -66,6 +69,8 @@ class Scheduler:
         self._database = database
         self._jobs = jobs
         self._clock = clock
+        # Of the jobs that fail, how often in a row in this lead.
+        self._failures: dict[str, int] = {}
         self.name = f"scheduler@{socket.gethostname()}:{os.getpid()}"
 
     def run(self, stopping: threading.Event) -> None:
@@ -138,6 +143,7 @@ class Scheduler:
             timezone=UTC, executors={"default": ThreadPoolExecutor(_THREADS)}
         )
         now = self._clock()
+        self._failures.clear()
         with self._database.snapshot() as session:
             successes = jobruns.last_successes(session)
         for job in self._jobs:
@@ -150,7 +156,7 @@ class Scheduler:
                 name=job.name,
                 coalesce=True,
                 max_instances=1,
-                misfire_grace_time=int(job.grace.total_seconds()),
+                misfire_grace_time=late_at_most(job),
                 next_run_time=first_run(job, last_success=successes.get(job.name), now=now),
             )
         scheduler.start()
@@ -164,17 +170,50 @@ class Scheduler:
                     _log.warning("job not begun: the lead is lost", job=job.name)
                     return
             made = jobruns.run_job(self._database, job, clock=self._clock, started_by=self.name)
+            done = made.outcome == "succeeded"
         except JobAlreadyRunning:
             _log.debug("job runs elsewhere", job=job.name)
-            return
+            # Whoever runs it may fail; a job of each day is looked at again, not tomorrow.
+            done = job.at is None
         except DBAPIError as error:
             # Nothing could be recorded; the watch on the leader's connection decides the rest.
             _log.warning("job could not be recorded", job=job.name, reason=str(error.orig))
+            done = False
+        if done:
+            self._failures.pop(job.name, None)
+        else:
+            self._plan_again(job, scheduler)
+
+    def _plan_again(self, job: Job, scheduler: BackgroundScheduler) -> None:
+        failures = self._failures[job.name] = self._failures.get(job.name, 0) + 1
+        again = self._clock() + pause_after(job, failures=failures)
+        planned = scheduler.get_job(job.name) if scheduler.running else None
+        if planned is None:
             return
-        if made.outcome == "failed" and job.at is not None and scheduler.running:
-            again = self._clock() + _RETRY
-            planned = scheduler.get_job(job.name).next_run_time
-            scheduler.modify_job(job.name, next_run_time=min(again, planned))
+        if job.at is not None:
+            again = min(again, planned.next_run_time)
+        scheduler.modify_job(job.name, next_run_time=again)
+
+
+def pause_after(job: Job, *, failures: int) -> timedelta:
+    """Return how long a job waits that failed so many times in a row.
+
+    A job of each day or month waits 5 minutes, then twice as long each time, an hour at
+    most. One that runs often waits twice its interval, then twice as long each time, a
+    minute at most; a longer interval stays as it is.
+    """
+    times = 1 << min(failures, _DOUBLINGS_MAX)
+    if job.every is None:
+        return min(_AGAIN_FIRST * (times // 2), _AGAIN_MAX)
+    return max(job.every, min(job.every * times, _OFTEN_MAX))
+
+
+def late_at_most(job: Job) -> int | None:
+    """Return after how many seconds a run is left to the next one; None where it never is.
+
+    A run that waits for others to end is late; the next one of a daily job is tomorrow.
+    """
+    return None if job.every is None else int(job.grace.total_seconds())
 
 
 def first_run(job: Job, *, last_success: datetime | None, now: datetime) -> datetime:

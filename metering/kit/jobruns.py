@@ -67,7 +67,8 @@ class Job:
         every: runs this often; or else
         at: runs at this London clock time, each day, or
         day: only on this day of the month.
-        grace: how late a run may start before it is left to the next one.
+        grace: how late a run may start before it is left to the next one; a run at a time of
+            day is never left out, however late it starts.
 
     Raises:
         ValueError: the schedule is none, both, or falls where the clock jumps.

@@ -9,16 +9,18 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from datetime import time as clock_time
+from typing import Any
 
 import pytest
 from sqlalchemy import text
 
+from billing import scheduler as schedulers
 from billing.jobs import ALL_JOBS
-from billing.scheduler import Scheduler, first_run
+from billing.scheduler import Scheduler, first_run, late_at_most, pause_after
 from metering.kit import jobruns
 from metering.kit.clock import now
 from metering.kit.db import Database
-from metering.kit.jobruns import Job
+from metering.kit.jobruns import Job, JobAlreadyRunning
 from metering.periods import LONDON, london_midnight
 from tests.processes import wait_for
 
@@ -29,7 +31,7 @@ from billing.jobs import ALL_JOBS
 from billing.scheduler import Scheduler
 from metering.kit.clock import now
 from metering.kit.db import Database
-from metering.kit.jobruns import Job
+from metering.kit.jobruns import Job, JobAlreadyRunning
 
 def tick(database, *, now):
     return {"ticks": 1}
@@ -128,28 +130,114 @@ def test_stopping_ends_a_scheduler_within_moments(database: Database) -> None:
         assert leader.wait(timeout=10) == 0
 
 
-def test_a_failing_job_does_not_stop_the_others(database: Database) -> None:
-    def fail(database: Database, *, now: datetime) -> Mapping[str, int]:
-        raise RuntimeError("broken")
-
-    jobs = [
-        Job("fail", "Fails.", fail, every=timedelta(seconds=0.3)),
-        Job("tick", "Ticks.", tick, every=timedelta(seconds=0.3)),
-    ]
+@contextmanager
+def leading(database: Database, *jobs: Job) -> Iterator[None]:
     stopping = threading.Event()
     thread = threading.Thread(
         target=Scheduler(database, jobs, clock=now).run, args=(stopping,), daemon=True
     )
     thread.start()
     try:
-        wait_for(lambda: len(runners(database)) > 2)
+        yield
     finally:
         stopping.set()
         thread.join(10)
+
+
+def test_a_failing_job_does_not_stop_the_others(database: Database) -> None:
+    def fail(database: Database, *, now: datetime) -> Mapping[str, int]:
+        raise RuntimeError("broken")
+
+    with leading(
+        database,
+        Job("fail", "Fails.", fail, every=timedelta(seconds=0.3)),
+        Job("tick", "Ticks.", tick, every=timedelta(seconds=0.3)),
+    ):
+        wait_for(lambda: len(runners(database)) > 2)
     with database.snapshot() as session:
         last = jobruns.last_runs(session)
     assert last["fail"].error == "RuntimeError: broken"
     assert last["tick"].outcome == "succeeded"
+
+
+def daily(work: jobruns.Work) -> Job:
+    """A job whose own time does not come during a test."""
+    hour = (now().astimezone(LONDON).hour + 12) % 24
+    return Job("daily", "Each day.", work, at=clock_time(2 if hour == 1 else hour))
+
+
+def outcomes_of_daily(database: Database) -> list[str]:
+    with database.snapshot() as session:
+        return [made.outcome for made in jobruns.recent_runs(session, job="daily")]
+
+
+def test_a_daily_job_that_fails_is_tried_again_until_it_succeeds(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(schedulers, "_AGAIN_FIRST", timedelta(seconds=0.02))
+    tries = []
+
+    def third_time(database: Database, *, now: datetime) -> Mapping[str, int]:
+        tries.append(now)
+        if len(tries) < 3:
+            raise RuntimeError("not yet")
+        return {"done": 1}
+
+    with leading(database, daily(third_time)):
+        wait_for(lambda: outcomes_of_daily(database)[:1] == ["succeeded"])
+    assert outcomes_of_daily(database) == ["succeeded", "failed", "failed"]
+
+
+def test_a_daily_job_that_runs_elsewhere_and_fails_there_is_run(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(schedulers, "_AGAIN_FIRST", timedelta(seconds=0.02))
+    inside, refused = threading.Event(), threading.Event()
+    run = jobruns.run_job
+
+    def elsewhere(database: Database, *, now: datetime) -> Mapping[str, int]:
+        inside.set()
+        assert refused.wait(30)
+        raise RuntimeError("broken")
+
+    def noting(*args: Any, **named: Any) -> jobruns.JobRun:
+        try:
+            return run(*args, **named)
+        except JobAlreadyRunning:
+            refused.set()
+            raise
+
+    by_hand = threading.Thread(
+        target=run, args=(database, daily(elsewhere)), kwargs={"clock": now, "started_by": "cli"}
+    )
+    by_hand.start()
+    assert inside.wait(30)
+    monkeypatch.setattr(jobruns, "run_job", noting)
+    with leading(database, daily(tick)):
+        wait_for(lambda: outcomes_of_daily(database)[:1] == ["succeeded"])
+    by_hand.join(30)
+    assert outcomes_of_daily(database) == ["succeeded", "failed"]
+
+
+@pytest.mark.parametrize(
+    ("job", "pauses"),
+    [
+        ({"at": clock_time(5, 30)}, [300, 600, 1200, 2400, 3600, 3600]),
+        ({"at": clock_time(5, 30), "day": 2}, [300, 600, 1200, 2400, 3600, 3600]),
+        ({"every": timedelta(seconds=5)}, [10, 20, 40, 60, 60, 60]),
+        ({"every": timedelta(minutes=5)}, [300, 300, 300, 300, 300, 300]),
+    ],
+)
+def test_what_fails_again_waits_longer(job: dict[str, Any], pauses: list[int]) -> None:
+    one = Job("one", "Fails.", tick, **job)
+    found = [pause_after(one, failures=number).total_seconds() for number in range(1, 7)]
+    assert found == pauses
+    assert pause_after(one, failures=100_000).total_seconds() == pauses[-1]
+
+
+def test_a_daily_run_is_never_left_out_for_being_late() -> None:
+    for job in ALL_JOBS:
+        assert (late_at_most(job) is None) == (job.at is not None), job.name
 
 
 DAILY = Job("daily", "Each day.", tick, at=clock_time(5, 30))
