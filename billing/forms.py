@@ -13,7 +13,7 @@ from marshmallow import EXCLUDE, Schema, ValidationError
 
 from metering.kit import privacy
 from metering.kit.errors import Refusal
-from metering.kit.nhs_number import mask_nhs_numbers
+from metering.kit.nhs_number import holds_nhs_number, mask_nhs_numbers
 
 
 @dataclass(frozen=True)
@@ -109,6 +109,17 @@ def read_form(schema: Schema, typed: Mapping[str, str]) -> tuple[Form, Any | Non
         }
         return Form(values, errors), None
     return Form(values), loaded
+
+
+def read_typed(typed: Mapping[str, str], *names: str) -> Form:
+    """Return the fields of a form that has no schema as they were typed.
+
+    One that holds an NHS number is in error, and shown masked.
+    """
+    values = {name: typed.get(name, "").strip() for name in names}
+    patients = {name: privacy.SENTENCE for name in names if holds_nhs_number(values[name])}
+    shown = {**values, **{name: mask_nhs_numbers(values[name]) for name in patients}}
+    return Form(shown, patients)
 
 
 def read_text(typed: Mapping[str, str], name: str, *, longest: int = 500) -> str:

@@ -7,8 +7,9 @@ import pytest
 from marshmallow import Schema, ValidationError, fields
 
 import billing
+from billing.console import payment_schemas
 from billing.console.account_schemas import NewAccountForm, OrderForm
-from billing.forms import read_form, read_text
+from billing.forms import read_form, read_text, read_typed
 from billing.tariffs.parsing import TariffRefused, parse_tariff
 from metering.kit import privacy
 from metering.kit.privacy import HoldsNhsNumber, no_nhs_number
@@ -82,12 +83,16 @@ def test_a_tariff_file_is_read_for_them_too() -> None:
         "version": "v1",
         "effective_from": "2026-04-01",
         "vat": "standard",
-        "prices": [make.price(label=f"Studies of {NUMBER}")],
+        "prices": [
+            make.price(label=f"Studies of {NUMBER}"),
+            make.price(where={"ward": TOGETHER}, label="Of a ward"),
+        ],
     }
     with pytest.raises(TariffRefused) as refused:
         parse_tariff(document)
     assert [(fault.pointer, fault.code) for fault in refused.value.errors] == [
-        ("/prices/0/label", "nhs-number")
+        ("/prices/0/label", "nhs-number"),
+        ("/prices/1/where", "nhs-number"),
     ]
 
 
@@ -95,12 +100,37 @@ FREE_TEXT = "reason|why|note|words|message|comment|description|\\w+_reason"
 
 
 def test_no_view_reads_a_free_text_around_the_check() -> None:
-    """Read it by a schema, or by `read_text`."""
+    """Read it by a schema, by `read_text` or by `read_typed`."""
     read = re.compile(rf'request\.(?:form|values)\.get\(\s*"({FREE_TEXT})"')
-    found = {
-        (path.name, name)
-        for path in Path(billing.__file__).parent.rglob("*.py")
-        for name in read.findall(path.read_text(encoding="utf-8"))
-    }
+    several = re.compile(r"\{\s*name: request\.form\.get\(name[^}]*\}", re.S)
+    found = set()
+    for path in Path(billing.__file__).parent.rglob("*.py"):
+        written = path.read_text(encoding="utf-8")
+        found |= {(path.name, name) for name in read.findall(written)}
+        for part in several.findall(written):
+            found |= {(path.name, name) for name in re.findall(rf'"({FREE_TEXT})"', part)}
     # There it is the code of a reason, which is looked up.
     assert found == {("quarantine_views.py", "reason")}
+
+
+def test_several_texts_of_a_form_without_a_schema_are_read_with_the_check() -> None:
+    form = read_typed(
+        {"amount": " 12.00 ", "reason": f"see {NUMBER}", "more": "x"}, "amount", "reason"
+    )
+    assert form.values == {"amount": "12.00", "reason": "see **********"}
+    assert form.errors == {"reason": privacy.SENTENCE}
+
+
+def test_every_free_text_of_the_payments_api_is_checked() -> None:
+    """Its bodies are loaded by their schemas alone."""
+    tried = 0
+    for schema in vars(payment_schemas).values():
+        if not (isinstance(schema, type) and issubclass(schema, Schema)):
+            continue
+        for name in schema._declared_fields:
+            if re.fullmatch(FREE_TEXT, name):
+                with pytest.raises(ValidationError) as refused:
+                    schema().load({name: f"see {NUMBER}"}, partial=True)
+                assert refused.value.messages_dict == {name: [privacy.SENTENCE]}, schema
+                tried += 1
+    assert tried > 3

@@ -12,6 +12,7 @@ from billing.payments.bank.csv_file import CsvMapping, read_csv_statement
 from billing.payments.bank.finding import find_mapping
 from billing.payments.bank.model import Statement, StatementUnreadable
 from metering.kit.errors import FieldError, Refusal
+from metering.kit.nhs_number import mask_nhs_numbers
 
 PAGE_BYTES_MOST = 4 * 1024 * 1024
 """Files that are larger go in by `paygo payments import-statement`."""
@@ -54,12 +55,13 @@ def sent_file() -> SentFile | None:
                 "The file is larger than 4 MB. Import it with the command "
                 "paygo payments import-statement."
             )
-        return SentFile(chosen.filename[:200], content)
+        return SentFile(mask_nhs_numbers(chosen.filename[:200]), content)
     kept = request.form.get("kept", "")
     if not kept:
         return None
     try:
-        return SentFile(request.form.get("kept_name", "")[:200], base64.b64decode(kept))
+        name = mask_nhs_numbers(request.form.get("kept_name", "")[:200])
+        return SentFile(name, base64.b64decode(kept))
     except binascii.Error:
         raise StatementUnreadable("The file was not kept whole. Choose it again.") from None
 

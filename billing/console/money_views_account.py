@@ -17,7 +17,7 @@ from billing.console.money_pages import may_approve, may_prepare, typed_amount
 from billing.console.money_undo import undo_form
 from billing.console.money_views_reminders import schedule_words, written_sheet
 from billing.console.people import names_of
-from billing.forms import Form
+from billing.forms import Form, read_typed
 from billing.ledger.tables import ReceivableRow
 from billing.listing import Cell
 from billing.money import show_pounds
@@ -267,7 +267,7 @@ def write_off(account_id: str, invoice_id: str) -> Answer:
     here = url_for("console.account_money", account_id=account_id)
     form = Form({"amount": f"{left_of(row):.2f}"})
     if request.method == "POST":
-        form = Form({name: request.form.get(name, "").strip() for name in ("amount", "reason")})
+        form = read_typed(request.form, "amount", "reason")
         amount = None
         try:
             amount = typed_amount(form.value("amount"))

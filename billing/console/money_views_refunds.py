@@ -13,7 +13,7 @@ from billing.console.lists import Field, Sheet, pounds_field
 from billing.console.money_pages import typed_amount
 from billing.console.money_queries import Payers
 from billing.console.stored_lists import stored_listing
-from billing.forms import Form
+from billing.forms import Form, read_typed
 from billing.listing import Cell
 from billing.money import show_pounds
 from billing.payments import refunds
@@ -113,7 +113,7 @@ def _request(
 ) -> Answer:
     form = Form({"amount": f"{available:.2f}"})
     if request.method == "POST":
-        form = Form({name: request.form.get(name, "").strip() for name in ("amount", "reason")})
+        form = read_typed(request.form, "amount", "reason")
         try:
             amount = typed_amount(form.value("amount"))
             if amount is None:

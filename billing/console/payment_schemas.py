@@ -133,7 +133,7 @@ class OutgoingIn(Schema):
     )
     account_id = fields.String(load_default="")
     subject_id = fields.String(load_default="")
-    reason = fields.String(load_default="")
+    reason = fields.String(load_default="", validate=no_nhs_number)
 
 
 class ScheduleIn(Schema):

@@ -22,6 +22,7 @@ from billing.tariffs.terms import (
     derive_label,
 )
 from metering.kit.errors import FieldError, Invalid
+from metering.kit.nhs_number import holds_nhs_number
 
 _PRICE_FIELDS = frozenset(field.name for field in fields_of(Price))
 _TARIFF_FIELDS = frozenset(
@@ -231,6 +232,8 @@ class _Reader(Fields):
                 self.fault(
                     f"{pointer}/{escape(str(name))}", "not-text", "A dimension's value is text."
                 )
+            elif holds_nhs_number(name) or holds_nhs_number(value):
+                self.fault(pointer, "nhs-number", "'where' holds an NHS number. Take it out.")
             else:
                 pairs.append((name, value))
         return tuple(sorted(pairs))

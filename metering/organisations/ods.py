@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
 from metering.kit.errors import FieldError, Invalid
+from metering.kit.nhs_number import holds_nhs_number
+from metering.kit.privacy import SENTENCE
 
 MOST_ROWS = 100_000
 _HEADER = ("code", "name", "postcode", "open_date", "close_date")
@@ -89,6 +91,8 @@ def _read(row: Sequence[str], places: Sequence[int | None]) -> Listed:
     cells = [
         row[place].strip() if place is not None and place < len(row) else "" for place in places
     ]
+    if any(map(holds_nhs_number, cells)):
+        raise ValueError(SENTENCE)
     code, name, postcode, opened, closed = cells
     if not _CODE.fullmatch(code):
         raise ValueError(f"'{code[:20]}' is not an ODS code: 3 to 10 capital letters and digits.")

@@ -27,6 +27,7 @@ from tests.billing.payments import makers
 
 NOW = datetime(2026, 7, 6, 9, 0, tzinfo=UTC)
 MONEY = "/console/money"
+PATIENT = "943 476 5919"
 
 
 @pytest.fixture
@@ -126,7 +127,13 @@ def test_a_refund_is_asked_for_paid_by_bank_and_comes_back(app: Flask, database:
     def ask(amount: str, reason: str = "paid too much") -> web.TestResponse:
         return web.send(clerk, address, {"amount": amount, "reason": reason}, page=address)
 
-    for wrong in (("30.01", "x"), ("30.00", ""), ("", "x"), ("a lot", "x")):
+    for wrong in (
+        ("30.01", "x"),
+        ("30.00", ""),
+        ("", "x"),
+        ("a lot", "x"),
+        ("30.00", f"asked for by {PATIENT}"),
+    ):
         assert ask(*wrong).status_code == 422
     assert ask("30.00").status_code == 303
     listed = clerk.get(f"{MONEY}/refunds?state=requested").text
@@ -193,7 +200,11 @@ def test_debt_by_age_and_a_write_off_by_an_approver(app: Flask, database: Databa
     assert clerk.get(address).status_code == 403
     assert "Write off" not in clerk.get(page).text
     assert address in approver.get(page).text
-    for wrong in ({"amount": "120.01", "reason": "x"}, {"amount": "120", "reason": ""}):
+    for wrong in (
+        {"amount": "120.01", "reason": "x"},
+        {"amount": "120", "reason": ""},
+        {"amount": "120", "reason": PATIENT},
+    ):
         assert web.send(approver, address, wrong, page=address).status_code == 422
     said = {"amount": "120", "reason": "dissolved"}
     assert web.send(approver, address, said, page=address).status_code == 303

@@ -159,7 +159,10 @@ def test_refunds_schedules_and_refused_calls(app: Flask, database: Database) -> 
     said = {"kind": "refund", "account_id": invoice.account_id, "subject_id": refund["id"]}
     assert _send(clerk, f"/lines/{went}/explain", said) == (200, {"line_id": went, "left": "0.00"})
     assert _send(clerk, f"/lines/{paid_out}/explain", {"kind": "payout"})[0] == 200
-    assert _send(clerk, f"/lines/{paid_out}/explain", {"kind": "return", "reason": "x"})[0] == 409
+    returned = {"kind": "return", "reason": "x"}
+    assert _send(clerk, f"/lines/{paid_out}/explain", returned)[0] == 409
+    patient = {"kind": "return", "reason": "for 943 476 5919"}
+    assert _send(clerk, f"/lines/{paid_out}/explain", patient)[0] == 422
     told = clerk.get(f"{ROOT}/refunds").get_json()["refunds"]
     assert sorted(one["status"] for one in told) == ["failed", "sent"]
 

@@ -4,6 +4,7 @@ from datetime import date
 
 import pytest
 
+from metering.kit.privacy import SENTENCE
 from metering.organisations.ods import Listed, OdsFileInvalid, read_ods_file
 
 _ROW = (
@@ -35,6 +36,9 @@ def test_a_header_names_the_columns_in_any_order() -> None:
         ("code,name\nrr8,Leeds\n", "'rr8' is not an ODS code: 3 to 10 capital letters and digits."),
         ("code,name\nRR8,\n", "RR8 has no name."),
         ("code,name,open_date\nRR8,Leeds,soon\n", "'soon' is not a date like 20260401."),
+        ("code,name\nRR8,Ward of 943 476 5919\n", SENTENCE),
+        ("code,name\n9434765919,Leeds\n", SENTENCE),
+        ("code,name,postcode\nRR8,Leeds,9434765919\n", SENTENCE),
     ],
 )
 def test_a_file_that_cannot_be_right_is_refused_whole(content: str, says: str) -> None:
