@@ -1,21 +1,57 @@
 """Jobs of the money path: each finds due work, does it, and does nothing the second time."""
 
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
+from types import ModuleType
 
 import pytest
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from billing import jobs
+from billing.access import session_operations
 from billing.invoices import queries
 from billing.invoices.backing import usage_rows
 from billing.invoices.tables import DocumentRow
+from billing.notifications import operations as notifications
 from billing.runs import operations
+from metering import jobs as metering_jobs
+from metering.kit import idempotency, jobruns
 from metering.kit.db import Database
+from metering.kit.jobruns import Work
 from tests import make
 from tests.scenarios import story
 from tests.scenarios.story import APRIL, month_end, service, trusts, uses
 
 NOW = story.after(APRIL)
+
+
+@pytest.mark.parametrize(
+    ("setting", "forget", "module", "name"),
+    [
+        ("PAYGO_KEEP_SIGN_INS_DAYS", jobs.forget_sign_ins, session_operations, "forget_old"),
+        ("PAYGO_KEEP_DELIVERIES_DAYS", jobs.forget_deliveries, notifications, "forget_deliveries"),
+        ("PAYGO_KEEP_ANSWERS_DAYS", metering_jobs.forget_answers, idempotency, "forget"),
+        ("PAYGO_KEEP_JOB_RUNS_DAYS", metering_jobs.prune_job_runs, jobruns, "forget"),
+    ],
+)
+def test_things_are_kept_for_as_long_as_the_setting_says(
+    database: Database,
+    monkeypatch: pytest.MonkeyPatch,
+    setting: str,
+    forget: Work,
+    module: ModuleType,
+    name: str,
+) -> None:
+    since = []
+
+    def spy(_session: Session, *, before: datetime, **_: datetime) -> int:
+        since.append(before)
+        return 0
+
+    monkeypatch.setattr(module, name, spy)
+    monkeypatch.setenv(setting, "53")
+    forget(database, now=NOW)
+    assert since == [NOW - timedelta(days=53)]
 
 
 def test_rating_month_to_date_is_cheap_when_nothing_changed(database: Database) -> None:
