@@ -72,6 +72,16 @@ def as_role(url: str, scope: Scope | None) -> Iterator[psycopg.Connection[Any]]:
         connection.rollback()
 
 
+def test_a_cluster_is_told_to_tell_its_workers_who_asks() -> None:
+    """First of all: what is set before it stays on the coordinator."""
+    said = Scope(PORTAL, {"paygo.accounts": "acc_1"}).statements.split("; ")
+    assert said == [
+        "SET LOCAL citus.propagate_set_commands = 'local'",
+        "SET LOCAL ROLE paygo_portal",
+        "SET LOCAL paygo.accounts = 'acc_1'",
+    ]
+
+
 @pytest.fixture(scope="session")
 def url(shown: Shown) -> str:
     with shown.app.app_context():

@@ -50,6 +50,9 @@ _KEEPALIVE = {
 _ROLE = re.compile(r"[a-z][a-z_]*")
 _SETTING = re.compile(r"[a-z][a-z_]*\.[a-z][a-z_]*")
 _VALUE = re.compile(r"[A-Za-z0-9_,-]*")
+# Without it a cluster keeps what `SET LOCAL` says from its workers, and their policies show no
+# row; plain PostgreSQL takes it for a name that means nothing.
+_TELL_WORKERS = "SET LOCAL citus.propagate_set_commands = 'local'"
 _READ_ONLY = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"
 
 
@@ -82,10 +85,12 @@ class Scope:
     def statements(self) -> str:
         """The statements that begin the transaction.
 
-        `SET LOCAL` and not `set_config`: a cluster passes only the former on to its workers.
+        `SET LOCAL` and not `set_config`: a cluster passes only the former on to its workers,
+        and only where it is told to.
         """
         return "; ".join(
             (
+                _TELL_WORKERS,
                 f"SET LOCAL ROLE {self.role}",
                 *(f"SET LOCAL {name} = '{value}'" for name, value in self.settings.items()),
             )
