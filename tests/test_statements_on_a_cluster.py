@@ -77,6 +77,8 @@ def breaches(sql: str) -> Iterator[str]:
         yield f"grouping sets over {spread[0]}"
     if spread and re.search(r"\bpg_(?:try_)?advisory_(?:xact_)?lock\b", sql):
         yield f"an advisory lock in a query on {spread[0]}"
+    if spread and re.search(r"\bNOT EXISTS\b", sql):
+        yield f"NOT EXISTS in a query on {spread[0]}"
     if re.search(r"\bset_config\s*\(", sql):
         yield "set_config, which does not reach the workers"
 
@@ -102,6 +104,7 @@ def test_every_sql_text_keeps_to_what_a_cluster_can_do() -> None:
         ("SELECT 1 FROM meters, LATERAL (SELECT 1 FROM readings) AS r", "LATERAL over readings"),
         ("SELECT 1 FROM charges GROUP BY ROLLUP (month)", "grouping sets over charges"),
         ("SELECT pg_advisory_xact_lock(1) FROM charges", "an advisory lock"),
+        ("DELETE FROM readings WHERE NOT EXISTS (SELECT 1 FROM due)", "NOT EXISTS in a query"),
         ("SELECT set_config('a.b', 'c', true)", "set_config"),
     ],
 )
