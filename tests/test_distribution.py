@@ -5,6 +5,7 @@
 
 import os
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -25,10 +26,12 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ExcludeConstraint
 
 from billing.cli.distribution import distribute as command
+from billing.cli.probe import EXPECTED, run_probe
 from billing.schema import metadata
-from metering.kit import citus
+from metering.kit import citus, clock
 from metering.kit.citus import Placement, PlacementDiffers, distribute, faults, placement
 from metering.kit.columns import NAMING
+from metering.kit.config import Settings
 from metering.kit.db import Database
 from metering.kit.migrate import upgrade
 from tests.databases import url_of
@@ -172,7 +175,7 @@ def stand_in(database: Database, monkeypatch: pytest.MonkeyPatch) -> Database:
     """A database that answers as a coordinator does, and moves nothing."""
     with database.transaction() as session:
         session.execute(text(STAND_IN))
-    monkeypatch.setattr(citus, "has_extension", lambda _: True)
+    monkeypatch.setattr(citus, "is_cluster", lambda _: True)
     return database
 
 
@@ -222,3 +225,15 @@ def on_a_cluster() -> Iterator[Database]:
 def test_every_table_of_a_cluster_lives_where_it_declares(on_a_cluster: Database) -> None:
     assert distribute(on_a_cluster, metadata, shards=4)
     assert distribute(on_a_cluster, metadata, shards=4) == []
+
+
+@pytest.mark.skipif(not CITUS, reason="PAYGO_TEST_CITUS_URL names no cluster")
+def test_a_month_on_a_cluster_comes_to_the_same_pennies(
+    on_a_cluster: Database, tmp_path: Path
+) -> None:
+    """From posted event to drafted invoice, a pool included, and reconciled."""
+    assert distribute(on_a_cluster, metadata, shards=4)
+    settings = Settings.from_environment({"PAYGO_DATA_DIR": str(tmp_path)})
+    found, differences = run_probe(on_a_cluster, settings=settings, now=clock.now())
+    assert differences == []
+    assert found == EXPECTED

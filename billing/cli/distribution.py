@@ -27,8 +27,8 @@ def distribute(shards: int) -> None:
       DATABASE_URL=postgresql://paygo@coordinator/paygo paygo distribute --shards 32
     """
     with opened_database() as database:
-        if citus.has_extension(database):
-            with database.transaction() as session:
+        with database.transaction() as session:
+            if citus.is_cluster(session):
                 partitions.summarise_on_request(session)
         moved = citus.distribute(database, metadata, shards=shards)
     if moved is None:

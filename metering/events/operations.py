@@ -1,14 +1,14 @@
 """What becomes of ingested batches and of refused events: claimed, replayed, dismissed."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import select, update
+from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
-from metering.events.tables import IngestBatchRow, QuarantinedEventRow
-from metering.kit import audit
+from metering.events.tables import IngestBatchRow, QuarantinedEventRow, usage_events
+from metering.kit import audit, citus
 
 
 def claim_batches(
@@ -16,8 +16,8 @@ def claim_batches(
 ) -> tuple[list[UUID], int]:
     """Claim batches that nobody has claimed, the oldest first, within these bounds.
 
-    Batches that another transaction is claiming are passed over. The claim holds
-    once the caller's transaction commits.
+    Batches that another transaction is claiming are passed over, and on a cluster those whose
+    events cannot all be seen yet. The claim holds once the caller's transaction commits.
 
     Returns:
         Their ids, and how many accepted events they have.
@@ -29,9 +29,14 @@ def claim_batches(
         .limit(batches_max)
         .with_for_update(skip_locked=True)
     ).all()
+    whole = None
+    if free and citus.is_cluster(session):
+        whole = _seen_whole(session, {row.id: row.accepted for row in free})
     ids: list[UUID] = []
     events = 0
     for batch_id, accepted in free:
+        if whole is not None and batch_id not in whole:
+            continue
         if ids and events + accepted > events_max:
             break
         ids.append(batch_id)
@@ -44,6 +49,29 @@ def claim_batches(
             .execution_options(synchronize_session=False)
         )
     return ids, events
+
+
+def _seen_whole(session: Session, accepted: Mapping[UUID, int]) -> set[UUID]:
+    """Return the batches of which every accepted event can be seen.
+
+    A cluster commits on its coordinator first, where batches are, and then on the workers,
+    where their events are: in between a batch is seen without them. What is missing is
+    there at the next look.
+    """
+    # An event has one subject, so each node counts its own.
+    of_subject = (
+        select(
+            usage_events.c.batch_id,
+            func.count(usage_events.c.event_key.distinct()).label("events"),
+        )
+        .where(usage_events.c.batch_id.in_(accepted))
+        .group_by(usage_events.c.subject_id, usage_events.c.batch_id)
+        .subquery()
+    )
+    seen = session.execute(
+        select(of_subject.c.batch_id, func.sum(of_subject.c.events)).group_by(of_subject.c.batch_id)
+    )
+    return {batch_id for batch_id, events in seen if events == accepted[batch_id]}
 
 
 def open_events(

@@ -17,6 +17,7 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.dialects.postgresql import ExcludeConstraint
+from sqlalchemy.orm import Session
 
 from metering.kit.db import Database
 from metering.kit.errors import Conflict
@@ -148,8 +149,9 @@ def distribute(database: Database, metadata: MetaData, *, shards: int) -> list[s
     Raises:
         PlacementDiffers: a table lives elsewhere already, or does not after the move.
     """
-    if not has_extension(database):
-        return None
+    with database.snapshot() as session:
+        if not is_cluster(session):
+            return None
     there = placements(database)
     moved = []
     first: dict[str, str] = {}
@@ -204,10 +206,9 @@ def _in_order(metadata: MetaData) -> list[Table]:
     ]
 
 
-def has_extension(database: Database) -> bool:
-    """Return whether a database belongs to a cluster."""
-    with database.snapshot() as session:
-        return bool(session.scalar(text("SELECT 1 FROM pg_extension WHERE extname = 'citus'")))
+def is_cluster(session: Session) -> bool:
+    """Return whether this database has the extension that makes a cluster of it."""
+    return bool(session.scalar(text("SELECT 1 FROM pg_extension WHERE extname = 'citus'")))
 
 
 def placements(database: Database) -> Mapping[str, Placement]:

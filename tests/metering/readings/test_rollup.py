@@ -5,6 +5,7 @@ from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 import psycopg
 import pytest
@@ -19,6 +20,7 @@ from metering.events.lots import Lot
 from metering.events.rules import Window
 from metering.events.store import Care, store, store_by_copy
 from metering.events.tables import IngestBatchRow
+from metering.kit import citus
 from metering.kit.auth import read_key
 from metering.kit.db import Database
 from metering.kit.roles import SCHEDULER
@@ -146,6 +148,36 @@ def test_nobody_waits_for_summaries_while_a_vacuum_is_at_it(many: Database) -> N
         vacuum.execute(text("LOCK TABLE usage_events_2026_07 IN SHARE UPDATE EXCLUSIVE MODE"))
         assert partitions.summarise(session, now=NOW) == 0
         assert roll_up(session, now=NOW).events == 1
+
+
+def test_a_cluster_adds_no_batch_before_its_events_are_seen(
+    service: make.Service, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(citus, "is_cluster", lambda _: True)
+    # A batch whose events the workers have yet to commit.
+    early = UUID(int=1)
+    with database.transaction() as session:
+        session.add(
+            IngestBatchRow(
+                id=early,
+                source_id=1,
+                received_at=NOW,
+                received=1,
+                accepted=1,
+                duplicate=0,
+                conflict=0,
+                rejected=0,
+            )
+        )
+    service.post(event(1), event(2), event(2), event(3, subject="RA7"), {"id": "refused"})
+    service.post(withdrawal(4, event(1)))
+    assert jobs.roll_up(database, now=NOW)["events"] == 4
+    waiting = select(IngestBatchRow.id).where(IngestBatchRow.claimed_at.is_(None))
+    with database.snapshot() as session:
+        assert session.scalars(waiting).all() == [early]
+    check_rebuild_changes_nothing(database)
+    monkeypatch.setattr(citus, "is_cluster", lambda _: False)
+    assert jobs.roll_up(database, now=NOW)["batches"] == 1
 
 
 def test_a_reading_is_a_london_day_and_an_hourly_one_a_london_hour(
