@@ -3,8 +3,6 @@
 import sqlalchemy as sa
 from alembic import op
 
-from metering.kit.columns import Quantity, UtcDateTime
-
 revision = "0018"
 down_revision = "0017"
 branch_labels = None
@@ -18,8 +16,8 @@ def upgrade() -> None:
         sa.Column("file", sa.Text(), nullable=False),
         sa.Column("sha256", sa.Text(), nullable=False),
         sa.Column("event_rows", sa.BigInteger(), nullable=False),
-        sa.Column("quantity", Quantity(), nullable=False),
-        sa.Column("archived_at", UtcDateTime(), nullable=False),
+        sa.Column("quantity", sa.Numeric(38, 9), nullable=False),
+        sa.Column("archived_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("archived_by", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("month", name=op.f("pk_archived_months")),
     )

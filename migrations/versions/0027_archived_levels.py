@@ -3,8 +3,6 @@
 import sqlalchemy as sa
 from alembic import op
 
-from metering.kit.columns import Quantity, UtcDateTime
-
 revision = "0027"
 down_revision = "0026"
 branch_labels = None
@@ -18,8 +16,8 @@ def upgrade() -> None:
         sa.Column("meter_id", sa.Integer(), nullable=False),
         sa.Column("dimension_set_id", sa.Integer(), nullable=False),
         sa.Column("month", sa.Date(), nullable=False),
-        sa.Column("occurred_at", UtcDateTime(), nullable=False),
-        sa.Column("quantity", Quantity(), nullable=False),
+        sa.Column("occurred_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("quantity", sa.Numeric(38, 9), nullable=False),
         sa.PrimaryKeyConstraint(
             "subject_id",
             "meter_id",
