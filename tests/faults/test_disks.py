@@ -10,6 +10,7 @@ import psycopg
 import pytest
 import requests
 from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
 
 from metering import jobs
 from metering.client import Meter, Options
@@ -20,6 +21,9 @@ from metering.kit.migrate import upgrade
 from metering.kit.postgres import EmbeddedPostgres
 from metering.periods import Month
 from tests import databases
+from tests.billing.notifications.receivers import web_server
+from tests.billing.payments.fake_stripe import fake_stripe
+from tests.faults import month
 from tests.faults.disks import Disk, small_disk
 from tests.faults.system import serving
 from tests.faults.tally import Tally
@@ -192,6 +196,77 @@ def test_a_full_disk_under_the_database_loses_nothing_that_was_accepted(
     assert refused, "the disk ran out"
     # Never a fault of ours: the service is told to try again, or finds no answer.
     assert statuses <= {200, 503, 0}
+
+
+STRUCK = ("issue", "making documents")
+"""Steps of the month under which the disk runs out."""
+
+
+def test_a_full_disk_under_a_month_end_issues_and_makes_everything_once(
+    tmp_path: Path, tally: Tally
+) -> None:
+    with (
+        small_disk(tmp_path, megabytes=350) as disk,
+        web_server() as hook,
+        fake_stripe() as stripe,
+        EmbeddedPostgres(
+            disk.path / "data", settings=("min_wal_size=32MB", "max_wal_size=48MB")
+        ) as url,
+    ):
+        upgrade(url)
+        database = Database(url)
+        month.begin(database, hook=hook.url)
+        world = month.World(database, stripe, hook.url)
+
+        def done(work: month.Work) -> bool:
+            world.attempts += 1
+            try:
+                work(database, now=world.now)
+            except (RuntimeError, DBAPIError):
+                return False
+            return True
+
+        drafted = month.Outcome()
+        for step in month.STEPS[: 1 + [one.name for one in month.STEPS].index(STRUCK[-1])]:
+            work = step.work(world)
+            if step.name in STRUCK:
+                disk.fill()
+                failed = 0
+                deadline = time.monotonic() + 60
+                while not failed and time.monotonic() < deadline:
+                    _fill_the_log(url)
+                    failed += not done(work)
+                disk.make_room()
+                wait_for(lambda work=work: done(work), seconds=120)
+            else:
+                failed = 0
+                assert done(work), step.name
+            wrong = month.wrongs(database, now=world.now, rated=step.rated)
+            found = month.outcome(database)
+            if step.name == "drafting":
+                drafted = found
+            if step.name in STRUCK:
+                lost, doubled = month.events_lost_and_doubled(database)
+                missing, repeated = month.numbers_missing_and_doubled(database)
+                row = tally.add(
+                    f"full disk in {step.name}",
+                    failed,
+                    lost=lost,
+                    doubled=doubled,
+                    missing=missing,
+                    repeated=repeated,
+                    # That the ledger agrees with the documents is among the wrongs.
+                    pence=sum(
+                        abs(found.money[name] - drafted.money[name])
+                        for name in drafted.money
+                        if not name.startswith("ledger ")
+                    ),
+                )
+                assert row.harmless
+                assert failed, "the disk ran out"
+            assert wrong == []
+        assert found.counts["documents pdf"] == len(month.TRUSTS)
+        database.dispose()
 
 
 @pytest.fixture
