@@ -7,10 +7,11 @@ from urllib.parse import quote, urlencode
 
 from billing.listing import Asked, Cell, Column, Listing
 from billing.portal.account import OpenAccount
+from billing.portal.event_queries import Event, EventMeter
 from billing.portal.parts import Tag
 from billing.portal.usage_asked import UsageAsked
 from billing.portal.usage_pages import Frame, hour_words, title
-from billing.portal.usage_queries import Event, EventMeter, UsedMeter
+from billing.portal.usage_queries import UsedMeter
 from billing.portal.words import counted, show_dimensions, show_number
 from metering.meters.model import plural_of
 from metering.periods import Month, london_day, show_date, show_time
@@ -175,8 +176,8 @@ def events_page(
 
 def event_href(path: str, event: Event) -> str:
     """Return the address of an event's page under the address of the list of events."""
-    month = Month.of(event.occurred_at)
-    return f"{path}/{quote(event.source_code)}/{month}/{event.key}"
+    day = london_day(event.occurred_at)
+    return f"{path}/{quote(event.source_code)}/{Month.of_day(day)}/{event.key}?day={day}"
 
 
 def _state(event: Event) -> Cell:

@@ -12,9 +12,10 @@ from billing.forms import Form
 from billing.listing import Cell, Column, Listing, count_cell, money_cell
 from billing.money import show_pounds, sum_pounds
 from billing.portal.account import OpenAccount
+from billing.portal.event_queries import HourUse
 from billing.portal.parts import Figure, Link
 from billing.portal.usage_asked import UsageAsked
-from billing.portal.usage_queries import HourUse, MonthUse, Use, UsedMeter
+from billing.portal.usage_queries import MonthUse, Use, UsedMeter
 from billing.portal.words import counted, show_dimensions, show_number
 from billing.sheets import listed
 from metering.meters.model import plural_of

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from billing.documents.sheet import write_sheet
 from billing.listing import read_asked
+from billing.portal import event_queries
 from billing.portal import usage_queries as queries
 from billing.portal.account import OpenAccount, opened
 from billing.portal.answers import attachment
@@ -110,7 +111,7 @@ def _usage(session: Session, frame: Frame) -> UsagePage:
             frame,
             used=used,
             day=asked.day,
-            found=queries.hours(
+            found=event_queries.hours(
                 session,
                 organisation_id=frame.account.organisation_id,
                 meter_id=used.meter.id,
@@ -191,7 +192,7 @@ def events(code: str) -> str:
     with opened(code) as (session, account):
         frame = _frame(session, account)
         used, window = _meter(frame), _window(frame.asked)
-        found, total = queries.events(
+        found, total = event_queries.events(
             session,
             organisation_id=account.organisation_id,
             meter_id=used.meter.id,
@@ -222,7 +223,7 @@ def events_csv(code: str) -> Response:
     with opened(code) as (session, account):
         frame = _frame(session, account)
         used, window = _meter(frame), _window(frame.asked)
-        found, _ = queries.events(
+        found, _ = event_queries.events(
             session,
             organisation_id=account.organisation_id,
             meter_id=used.meter.id,
@@ -259,16 +260,21 @@ def event(code: str, source_code: str, month: str, key: UUID) -> str:
     try:
         when = Month.parse(month)
     except ValueError:
-        raise queries.NoSuchEvent("There is no such usage event.") from None
+        raise event_queries.NoSuchEvent("There is no such usage event.") from None
+    try:
+        day = date.fromisoformat(request.args.get("day", ""))
+    except ValueError:
+        day = None
     with opened(code) as (session, account):
         page = event_page(
             account=account,
-            found=queries.event(
+            found=event_queries.event(
                 session,
                 organisation_id=account.organisation_id,
                 source_code=source_code,
                 key=key,
                 month=when,
+                day=day,
             ),
             usage_path=url_for("portal.usage", code=code),
         )

@@ -203,13 +203,15 @@ def read_archive(
     row: ArchivedMonthRow,
     *,
     period: tuple[datetime, datetime],
-    wanted: Mapping[str, Collection[int]],
+    wanted: Mapping[str, Collection[int] | Collection[bytes]],
 ) -> Iterator[ArchivedEvent]:
     """Yield an archived month's events of some time, in order of instant.
 
+    Of the file only those parts are read that hold some of that time.
+
     Args:
         period: first instant, and the one at which it ends.
-        wanted: numbers that are asked for, by column such as `subject_id`.
+        wanted: values that are asked for, by column such as `subject_id`.
 
     Raises:
         ArchiveExtraMissing; ArchiveFileWrong: there is no such file.
@@ -217,11 +219,19 @@ def read_archive(
     path = Path(row.file)
     if not path.exists():
         raise _wrong(row, "is not there")
-    for event in _read(path):
-        if period[0] <= event.occurred_at < period[1] and all(
-            getattr(event, name) in numbers for name, numbers in wanted.items()
-        ):
-            yield event
+    first, end = (instant.astimezone(UTC) for instant in period)
+    arrow, parquet = _arrow()
+    field = importlib.import_module("pyarrow.compute").field
+    types = _schema(arrow)
+    chosen = (field("occurred_at") >= first) & (field("occurred_at") < end)
+    for name, values in wanted.items():
+        chosen &= field(name).isin(arrow.array(list(values), types.field(name).type))
+    with parquet.ParquetFile(path) as file:
+        for group in range(file.num_row_groups):
+            said = file.metadata.row_group(group).column(types.get_field_index("occurred_at"))
+            span = said.statistics
+            if span is None or not span.has_min_max or (span.min < end and span.max >= first):
+                yield from _rows_of(file.read_row_group(group).filter(chosen))
 
 
 def _check(session: Session, *, month: Month, correction_months: int, now: datetime) -> None:
@@ -315,8 +325,12 @@ def _read(path: Path) -> Iterator[ArchivedEvent]:
     _, parquet = _arrow()
     with parquet.ParquetFile(path) as file:
         for batch in file.iter_batches(batch_size=_ROWS):
-            for row in zip(*(column.to_pylist() for column in batch.columns), strict=True):
-                yield ArchivedEvent(*row)
+            yield from _rows_of(batch)
+
+
+def _rows_of(part: Any) -> Iterator[ArchivedEvent]:
+    for row in zip(*(column.to_pylist() for column in part.columns), strict=True):
+        yield ArchivedEvent(*row)
 
 
 def _compare(session: Session, *, month: Month, path: Path) -> tuple[int, Decimal]:
