@@ -4,9 +4,10 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import func, select, update
+from sqlalchemy import func, select, text, update
 from sqlalchemy.orm import Session
 
+from metering.events.batches import OF_BATCHES, by_batch, these
 from metering.events.tables import IngestBatchRow, QuarantinedEventRow, usage_events
 from metering.kit import audit, citus
 
@@ -64,13 +65,13 @@ def _seen_whole(session: Session, accepted: Mapping[UUID, int]) -> set[UUID]:
             usage_events.c.batch_id,
             func.count(usage_events.c.event_key.distinct()).label("events"),
         )
-        .where(usage_events.c.batch_id.in_(accepted))
+        .where(text(OF_BATCHES))
         .group_by(usage_events.c.subject_id, usage_events.c.batch_id)
         .subquery()
     )
-    seen = session.execute(
-        select(of_subject.c.batch_id, func.sum(of_subject.c.events)).group_by(of_subject.c.batch_id)
-    )
+    by_node = select(of_subject.c.batch_id, func.sum(of_subject.c.events))
+    with by_batch(session):
+        seen = session.execute(by_node.group_by(of_subject.c.batch_id), these(list(accepted))).all()
     return {batch_id for batch_id, events in seen if events == accepted[batch_id]}
 
 
