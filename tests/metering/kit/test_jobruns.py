@@ -179,6 +179,8 @@ def cut_the_lock(database: Database) -> None:
             text(
                 "SELECT pg_terminate_backend(pid, 10000) FROM pg_locks"
                 " WHERE locktype = 'advisory' AND classid = 7201948 AND objsubid = 2"
+                # Other tests have theirs on the same server.
+                " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
             )
         ).all()
     assert ended == [True]
