@@ -5,6 +5,7 @@ event does. The gate does what `kit.web`, `kit.guards` and `kit.problems` do for
 other route, by the same functions, and nothing else.
 """
 
+import hashlib
 import io
 import time
 from collections.abc import Callable, Iterable
@@ -118,13 +119,24 @@ class Gate:
             headers.extend(allowance.headers().items())
         content_type = environ.get("CONTENT_TYPE", "")
         once_key = environ.get("HTTP_IDEMPOTENCY_KEY")
-        sent = _Sent(environ)
-        # Lines are decoded while they come, unless the request must be known whole beforehand.
+        told = None if once_key is None else hashlib.sha256(content_type.encode() + b"\n")
+        sent = _Sent(environ, None if told is None else told.update)
+        # Lines are decoded while they come.
         lines = _media_type(content_type) == NDJSON_TYPE
-        read = b"" if lines and once_key is None else sent.read()
+        read = b"" if lines else sent.read()
+        ahead: list[Decoded] = []
+
+        def digest() -> str:
+            assert told is not None
+            if lines:
+                # The request is known with its last line; what was decoded till then is kept.
+                ahead.append(decode_lines(sent, environ.get("HTTP_CONTENT_ENCODING")))
+            return told.hexdigest()
 
         def accept() -> Answer:
-            if once_key is None and lines:
+            if ahead:
+                decoded = ahead.pop()
+            elif lines:
                 decoded = decode_lines(sent, environ.get("HTTP_CONTENT_ENCODING"))
             else:
                 decoded = _decoded(read, environ)
@@ -138,7 +150,7 @@ class Gate:
             self._database,
             scope=f"events:{principal.prefix}",
             key=once_key,
-            request=lambda: content_type.encode() + b"\n" + read,
+            request=digest,
             now=now,
             work=accept,
         )
@@ -163,14 +175,18 @@ class Gate:
 class _Sent:
     """The body of a request, bounded by what may be and by what its length says.
 
+    Args:
+        told: called with every piece that is read.
+
     Raises:
         BodyTooLarge: it has more bytes than may be.
         BodyUnreadable: its length is no number; on reading, also that it ended early.
     """
 
-    def __init__(self, environ: "WSGIEnvironment") -> None:
+    def __init__(self, environ: "WSGIEnvironment", told: Callable[[bytes], object] | None) -> None:
         length: str | None = environ.get("CONTENT_LENGTH") or None
         self._stream = environ["wsgi.input"]
+        self._told = told
         self._exact = length is not None
         self._left = BODY_BYTES_MAX + 1 if environ.get("wsgi.input_terminated") else 0
         if length is not None:
@@ -194,15 +210,15 @@ class _Sent:
             raise BodyUnreadable("The body is shorter than its Content-Length.")
         if not self._exact and not self._left:
             raise BodyTooLarge(f"A body has at most {BODY_BYTES_MAX} bytes.")
+        if self._told is not None:
+            self._told(piece)
         return piece
 
 
 def _decoded(body: bytes, environ: "WSGIEnvironment") -> Decoded:
-    """Return the events of a body that has come whole."""
+    """Return the events of a body that has come whole, and is no NDJSON."""
     encoding = environ.get("HTTP_CONTENT_ENCODING")
     media_type = _media_type(environ.get("CONTENT_TYPE", ""))
-    if media_type == NDJSON_TYPE:
-        return decode_lines(io.BytesIO(body), encoding)
     plain = body if encoding is None else decompress(io.BytesIO(body), encoding)
     return decode(plain, media_type=media_type, headers=_cloudevents(environ))
 

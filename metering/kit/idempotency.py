@@ -51,7 +51,7 @@ def once(
     *,
     scope: str,
     key: str | None,
-    request: bytes | Callable[[], bytes],
+    request: bytes | Callable[[], str],
     now: datetime,
     work: Callable[[], Answer],
 ) -> Answer:
@@ -60,7 +60,8 @@ def once(
     Args:
         scope: whose keys, for what: two callers never meet.
         key: the header; without it the work is simply done.
-        request: all that makes the request what it is, or a function that gives it.
+        request: all that makes the request what it is, or a function that gives the SHA-256 of
+            that in hexadecimal digits; it is called once, before `work` and where there is a key.
 
     Raises:
         IdempotencyKeyUnreadable: the header is not right.
@@ -70,7 +71,7 @@ def once(
         return work()
     if not _FORM.fullmatch(key):
         raise IdempotencyKeyUnreadable("An Idempotency-Key has 1 to 255 printable characters.")
-    digest = hashlib.sha256(request if isinstance(request, bytes) else request()).hexdigest()
+    digest = hashlib.sha256(request).hexdigest() if isinstance(request, bytes) else request()
     with database.snapshot() as session:
         before = _remembered(session, scope=scope, key=key, digest=digest)
     if before is not None:

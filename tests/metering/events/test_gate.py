@@ -14,7 +14,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy.exc import OperationalError
 
-from metering.events import views
+from metering.events import streaming, views
 from metering.kit.db import Database
 from metering.kit.guards import guard_of
 from metering.kit.logs import LogForm, configure_logs, get_logger, log_answered
@@ -152,6 +152,44 @@ def test_a_body_in_chunks_is_read_to_its_end(client: FlaskClient) -> None:
     assert post(body, ended=True) == 200
     assert post(body, ended=False) == 400, "without an end, a body without a length is empty"
     assert post(b" " * ((8 << 20) + 1), ended=True) == 413
+
+
+@pytest.mark.parametrize("headers", [{}, {"Idempotency-Key": "lines-1"}])
+def test_lines_are_decoded_while_they_come_with_an_idempotency_key_too(
+    client: FlaskClient, monkeypatch: pytest.MonkeyPatch, headers: dict[str, str]
+) -> None:
+    class Coming(io.BytesIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            told.append("read")
+            return super().read(size)
+
+    def noting(line: bytes) -> Any:
+        told.append("line")
+        return read_line(line)
+
+    def post(*numbers: int) -> Any:
+        lines = b"".join(json.dumps(event(number)).encode() + b"\n" for number in numbers)
+        monkeypatch.setattr(streaming, "_PIECE", len(lines) // len(numbers))
+        return client.post(
+            PATH,
+            input_stream=Coming(lines),
+            environ_overrides={"CONTENT_LENGTH": str(len(lines))},
+            content_type="application/x-ndjson",
+            headers=headers,
+        )
+
+    told: list[str] = []
+    read_line = streaming.read_line
+    monkeypatch.setattr(streaming, "read_line", noting)
+    first = post(1, 2, 3)
+    assert first.get_json()["accepted"] == 3
+    assert told == ["read", "line"] * 3
+    again = post(1, 2, 3).get_json()
+    assert again["duplicate"] == (0 if headers else 3)
+    if headers:
+        assert again == first.get_json()
+        other = post(1, 2, 4)
+        assert other.get_json()["type"] == "/problems/idempotency-key-reused"
 
 
 def test_the_route_that_flask_knows_has_the_same_guard_and_answer(
