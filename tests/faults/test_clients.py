@@ -1,16 +1,18 @@
 """Clients that are slow, rude or gone: the others are answered, and memory stays bounded."""
 
+import json
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 import requests
 
+from billing.server import READERS
 from tests.faults.system import Paygo, running
 from tests.faults.tally import Tally
 from tests.metering import make
@@ -63,6 +65,15 @@ def slow_events(paygo: Paygo) -> socket.socket:
     """Post events that never end, with a good key."""
     found = _connect(paygo)
     found.sendall(_request(paygo, "POST /api/v1/events", "Content-Length: 90000") + b"[{")
+    return found
+
+
+def slow_lines(paygo: Paygo) -> socket.socket:
+    """Post lines of which the second never ends, with a good key."""
+    found = _connect(paygo)
+    kind = "Content-Type: application/x-ndjson"
+    found.sendall(_request(paygo, "POST /api/v1/events", kind, "Content-Length: 900000"))
+    found.sendall(b"{}\n" + b"{" * 1000)
     return found
 
 
@@ -132,6 +143,7 @@ _numbers = iter(range(1, 10_000))
         (slow_headers, 300),
         (slow_form, 100),
         (slow_events, 100),
+        (slow_lines, 100),
         (half_closed, 200),
         (never_reading, 100),
     ],
@@ -165,6 +177,57 @@ def test_others_are_answered_while_clients_are_slow(
     assert posted == 5, "every post was taken in the end"
     assert sorted(pages)[-2] < _WAIT_MAX
     assert grown < _GROWTH_MAX
+
+
+def test_lines_that_began_to_come_are_taken_however_many_others_ask(
+    paygo: Paygo, tally: Tally
+) -> None:
+    clients, events, ended = READERS, 8, threading.Event()
+    before = sum(paygo.stored().values())
+    others: list[socket.socket] = []
+
+    def ask_on() -> None:
+        while not ended.is_set():
+            others.append(slow_lines(paygo))
+            others[-1].settimeout(0.05)
+            # Whoever is not told 503 at once has a place, and keeps it.
+            with suppress(TimeoutError):
+                others[-1].recv(4096)
+
+    def lines() -> bytes:
+        # With many empty lines, so that there are several pieces and each takes a while to decode.
+        made = (json.dumps(make.event(next(_numbers))).encode() for _ in range(events))
+        return b"".join(line.ljust(50_000, b"\n") for line in made)
+
+    asking = [threading.Thread(target=ask_on) for _ in range(4)]
+    slow = [(_connect(paygo), lines()) for _ in range(clients)]
+    with _held([client for client, _ in slow]):
+        for client, body in slow:
+            client.settimeout(30)
+            kind = "Content-Type: application/x-ndjson"
+            head = _request(paygo, "POST /api/v1/events", kind, f"Content-Length: {len(body)}")
+            client.sendall(head + body[:1])
+        for thread in asking:
+            thread.start()
+        for start in range(1, events * 50_000, 40_000):
+            for client, body in slow:
+                client.sendall(body[start : start + 40_000])
+            time.sleep(0.2)
+        answers = [client.recv(4096).split(b"\r\n")[0] for client, _ in slow]
+        ended.set()
+        for thread in asking:
+            thread.join()
+    with _held(others):
+        pass
+    kept = (sum(paygo.stored().values()) - before) // 2
+    row = tally.add(
+        f"{clients} clients: steady lines",
+        clients,
+        lost=clients * events - kept,
+        note=f"{len(others)} others asked meanwhile",
+    )
+    assert answers == [b"HTTP/1.1 200 OK"] * clients
+    assert row.harmless
 
 
 def test_told_to_stop_under_load_it_answers_what_it_took(tmp_path: Path, tally: Tally) -> None:
