@@ -17,7 +17,9 @@ live beside the function that raises them and set `code`, a stable kebab-case
 word that appears in the problem's `type`.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 
@@ -47,8 +49,12 @@ class Refusal(Exception):
         detail: one plain sentence that says what is wrong and what would be right.
         errors: every fault found, where there can be several.
         facts: further JSON-ready members of the problem document.
+
+    Attributes:
+        headers: sent with the answer.
     """
 
+    headers: Mapping[str, str] = MappingProxyType({})
     code: ClassVar[str] = "refused"
     title: ClassVar[str] = "Refused"
 

@@ -17,13 +17,6 @@ from metering.kit.errors import TooMany
 _CALLERS_MAX = 10_000
 
 
-class RateLimited(TooMany):
-    """More requests a minute than this key may send. Wait, and send more events at once."""
-
-    code = "rate-limited"
-    title = "Too many requests"
-
-
 @dataclass(frozen=True, slots=True)
 class Allowance:
     """What is left to a caller in this process.
@@ -45,6 +38,17 @@ class Allowance:
             "RateLimit-Remaining": str(self.remaining),
             "RateLimit-Reset": str(self.reset),
         }
+
+
+class RateLimited(TooMany):
+    """More requests a minute than this key may send. Wait, and send more events at once."""
+
+    code = "rate-limited"
+    title = "Too many requests"
+
+    def __init__(self, detail: str, *, allowance: Allowance, retry_after: int) -> None:
+        super().__init__(detail, retry_after=retry_after)
+        self.headers = allowance.headers()
 
 
 class Limiter:
@@ -82,10 +86,16 @@ class Limiter:
                 self._buckets[caller] = (tokens, now)
                 wait = math.ceil((1 - tokens) / self._rate)
                 raise RateLimited(
-                    f"This key may send {self._whole} requests a minute.", retry_after=wait
+                    f"This key may send {self._whole} requests a minute.",
+                    allowance=Allowance(self._whole, 0, self._reset(tokens)),
+                    retry_after=wait,
                 )
             tokens -= 1
             if len(self._buckets) >= _CALLERS_MAX:
                 self._buckets.clear()
             self._buckets[caller] = (tokens, now)
-        return Allowance(self._whole, int(tokens), math.ceil((self._share - tokens) / self._rate))
+        return Allowance(self._whole, int(tokens), self._reset(tokens))
+
+    def _reset(self, tokens: float) -> int:
+        """Return after how many seconds the bucket is full."""
+        return math.ceil((self._share - tokens) / self._rate)

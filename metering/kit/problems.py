@@ -109,7 +109,7 @@ def every_refusal() -> dict[str, type[Refusal]]:
 def problem_of_refusal(refusal: Refusal) -> Problem:
     """Return a refusal as an answer."""
     status = status_of(refusal)
-    headers: dict[str, str] = {}
+    headers = dict(refusal.headers)
     if status == HTTPStatus.UNAUTHORIZED:
         headers["WWW-Authenticate"] = 'Bearer realm="paygo"'
     retry_after = refusal.facts.get("retry_after")

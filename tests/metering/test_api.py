@@ -232,7 +232,12 @@ def test_too_many_requests_are_told_when_to_come_back(database: Database) -> Non
     answers = [caller.post([event(number)]) for number in range(4)]
     assert [answer.status_code for answer in answers] == [200, 200, 200, 429]
     assert [answer.headers.get("RateLimit-Remaining") for answer in answers[:3]] == ["2", "1", "0"]
-    assert int(answers[3].headers["Retry-After"]) in range(1, 21)
+    for refused in (answers[3], caller.get("/api/v1/sources/me/health")):
+        assert refused.status_code == 429
+        assert int(refused.headers["Retry-After"]) in range(1, 21)
+        assert refused.headers.getlist("RateLimit-Limit") == ["6"]
+        assert refused.headers.getlist("RateLimit-Remaining") == ["0"]
+        assert int(refused.headers["RateLimit-Reset"]) in range(41, 61)
 
 
 def test_an_idempotency_key_gives_the_same_answer_again(caller: Caller) -> None:
