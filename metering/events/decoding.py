@@ -280,7 +280,8 @@ def shown_of(line: bytes) -> str:
 
 
 def _binary(body: bytes, media_type: str, headers: Mapping[str, str]) -> Item:
-    if media_type != JSON_TYPE and not media_type.endswith("+json"):
+    # SDKs name no type for data that nobody gave one, and write it as JSON.
+    if media_type not in {"", JSON_TYPE} and not media_type.endswith("+json"):
         raise MediaTypeUnsupported("In binary mode the data is JSON: send application/json.")
     event: dict[str, Any] = {
         name.lower().removeprefix("ce-"): unquote(value)

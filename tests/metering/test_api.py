@@ -2,12 +2,16 @@
 
 import gzip
 import json
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 import pytest
 import zstandard
 from cloudevents.core.bindings import http as ce_http
+from cloudevents.core.v1.event import CloudEvent
+from cloudevents.v1 import conversion as ce_v1
+from cloudevents.v1 import http as ce_v1_http
 from flask.testing import FlaskClient
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -126,28 +130,36 @@ def test_lines_are_judged_one_by_one_and_a_broken_body_leaves_nothing(
         assert caller.post(body, **ndjson, **headers).get_json() == said
 
 
-def sdk_event(**changed: Any) -> Any:
-    from cloudevents.core.v1.event import CloudEvent  # noqa: PLC0415 - one of two tests needs it
-
+def sdk_attributes(**changed: Any) -> tuple[dict[str, Any], Any]:
     made = event(1)
     attributes = {name: made[name] for name in made if name != "data"} | changed
-    from datetime import datetime  # noqa: PLC0415
-
-    attributes["time"] = datetime.fromisoformat(attributes["time"])
-    return CloudEvent(attributes=attributes, data=made["data"])
+    return attributes, made["data"]
 
 
-def test_the_cloudevents_sdk_posts_unchanged(caller: Caller) -> None:
-    structured = ce_http.to_structured_event(sdk_event())
-    answer = caller.client.post(
-        "/api/v1/events", data=structured.body, headers={**caller.headers, **structured.headers}
-    )
+def sdk_messages() -> dict[str, tuple[Any, bytes]]:
+    """Return headers and body of one event as the CloudEvents SDK writes it, in several ways."""
+    attributes, data = sdk_attributes()
+    moment = {"time": datetime.fromisoformat(attributes["time"])}
+    bare = CloudEvent(attributes | moment, data)
+    typed = CloudEvent(attributes | moment | {"datacontenttype": "application/json"}, data)
+    old = ce_v1_http.CloudEvent(attributes, data)
+    messages = {
+        "structured": ce_http.to_structured_event(bare),
+        "binary": ce_http.to_binary_event(typed),
+        "binary, its data of no type": ce_http.to_binary_event(bare),
+    }
+    return {name: (message.headers, message.body) for name, message in messages.items()} | {
+        "structured, version 1 of the SDK": ce_v1.to_structured(old),
+        "binary, version 1 of the SDK": ce_v1.to_binary(old),
+    }
+
+
+@pytest.mark.parametrize("way", sdk_messages())
+def test_the_cloudevents_sdk_posts_unchanged(caller: Caller, way: str) -> None:
+    headers, body = sdk_messages()[way]
+    answer = caller.client.post("/api/v1/events", data=body, headers={**caller.headers, **headers})
     assert answer.get_json()["accepted"] == 1
-    binary = ce_http.to_binary_event(sdk_event(datacontenttype="application/json"))
-    answer = caller.client.post(
-        "/api/v1/events", data=binary.body, headers={**caller.headers, **binary.headers}
-    )
-    assert answer.get_json()["duplicate"] == 1
+    assert caller.post(event(1), "application/json").get_json()["duplicate"] == 1
 
 
 def test_minimal_is_204_only_when_all_were_accepted(caller: Caller) -> None:
