@@ -1,5 +1,6 @@
 """POST /api/v1/events in the OpenAPI document, written by hand: the hot path has no schema."""
 
+import json
 from typing import Any
 
 from metering.events.decoding import BATCH_TYPE, EVENT_TYPE, JSON_TYPE, NDJSON_TYPE
@@ -46,7 +47,22 @@ RECEIPT_EXAMPLE: dict[str, Any] = {
         },
     ],
 }
+LINES_EXAMPLE = "".join(f"{json.dumps(each)}\n" for each in (EVENT_EXAMPLE, WITHDRAWAL_EXAMPLE))
 _TEXT = {"type": "string"}
+_ALLOWANCE = {
+    name: {"schema": {"type": "integer"}, "description": description}
+    for name, description in (
+        ("RateLimit-Limit", "Requests a minute that this key may send."),
+        ("RateLimit-Remaining", "Of those, how many it may send at once."),
+        ("RateLimit-Reset", "Seconds until it may send all of them."),
+    )
+}
+_LATER = {
+    "Retry-After": {
+        "schema": {"type": "integer"},
+        "description": "Seconds to wait before the same is sent again.",
+    }
+}
 _EVENT_SCHEMA: dict[str, Any] = {
     "type": "object",
     "required": ["specversion", "id", "source", "type", "subject", "time", "data"],
@@ -95,7 +111,8 @@ _RECEIPT_SCHEMA: dict[str, Any] = {
 _DESCRIPTION = """\
 Up to 10,000 events or 8 MiB a request (decompressed), with `Content-Encoding` gzip or zstd.
 NDJSON is decoded while it comes, at most 1 MiB a line; a line that cannot be read costs no
-other. Also CloudEvents' binary mode (`ce-…` headers). What is accepted is committed before the
+other. Also CloudEvents' binary mode: the attributes in `ce-…` headers, percent-encoded, and the
+data as JSON in the body. What is accepted is committed before the
 answer. Sending again is always safe: a repeat is a `duplicate`, for ever; an id with other
 content is a `conflict`. A refused event costs no other event; it is kept with its reason and
 may be sent again, mended, with the same id.
@@ -133,7 +150,14 @@ def describe_ingest(spec: Any, *, rule: Any) -> None:
                         "schema": _TEXT,
                         "example": "return=minimal",
                     },
-                    {"name": "Idempotency-Key", "in": "header", "schema": _TEXT},
+                    {
+                        "name": "Idempotency-Key",
+                        "in": "header",
+                        "description": "Gives a repeat the same receipt for some days; not needed,"
+                        " since an event counts once however often it comes.",
+                        "schema": _TEXT,
+                        "example": "batch-2026-07-03-0001",
+                    },
                     {
                         "name": "Content-Encoding",
                         "in": "header",
@@ -146,12 +170,13 @@ def describe_ingest(spec: Any, *, rule: Any) -> None:
                         BATCH_TYPE: {"schema": many, "examples": examples},
                         EVENT_TYPE: {"schema": one, "example": EVENT_EXAMPLE},
                         JSON_TYPE: {"schema": {"oneOf": [one, many]}, "examples": examples},
-                        NDJSON_TYPE: {"schema": _TEXT},
+                        NDJSON_TYPE: {"schema": _TEXT, "example": LINES_EXAMPLE},
                     },
                 },
                 "responses": {
                     "200": {
                         "description": "The fate of every event that was not simply accepted.",
+                        "headers": _ALLOWANCE,
                         "content": {
                             JSON_TYPE: {
                                 "schema": {"$ref": "#/components/schemas/Receipt"},
@@ -159,15 +184,18 @@ def describe_ingest(spec: Any, *, rule: Any) -> None:
                             }
                         },
                     },
-                    "204": {"description": "All accepted, and `Prefer: return=minimal`."},
+                    "204": {
+                        "description": "All accepted, and `Prefer: return=minimal`.",
+                        "headers": _ALLOWANCE,
+                    },
                     "400": problem,
                     "401": problem,
                     "403": problem,
                     "413": problem,
                     "415": problem,
                     "422": problem,
-                    "429": problem,
-                    "503": problem,
+                    "429": problem | {"headers": _ALLOWANCE | _LATER},
+                    "503": problem | {"headers": _LATER},
                 },
             }
         },

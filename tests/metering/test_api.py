@@ -432,6 +432,12 @@ def test_the_description_is_served_without_anything_from_elsewhere(caller: Calle
     assert document["openapi"] == "3.1.0"
     assert {"/api/v1/events", "/api/v1/usage", "/api/v1/manifests"} <= set(document["paths"])
     assert {"get", "post"} <= set(document["paths"]["/api/v1/events"])
+    posted = document["paths"]["/api/v1/events"]["post"]
+    assert {"Retry-After", "RateLimit-Remaining"} <= set(posted["responses"]["429"]["headers"])
+    for media_type, said in posted["requestBody"]["content"].items():
+        assert {"example", "examples"} & set(said), media_type
+    lines = posted["requestBody"]["content"]["application/x-ndjson"]["example"]
+    assert caller.post(lines.encode(), "application/x-ndjson").get_json()["accepted"] == 2
     page = caller.get("/api/docs")
     assert page.status_code == 200
     assert "http" not in page.text.replace("https://paygo", "")
