@@ -231,6 +231,18 @@ def usage(
     ]
 
 
+def check_usage(session: Session, **asked: Any) -> None:
+    """Refuse what `usage` would refuse, before an answer begins.
+
+    Args:
+        asked: as for `usage_totals`.
+
+    Raises:
+        UsageWindowTooWide, UsageNotHourly, MonthArchived: as `usage`.
+    """
+    _lines(session, **asked)
+
+
 def _start(span: date | datetime) -> datetime:
     if isinstance(span, datetime):
         return london(span)
@@ -316,8 +328,18 @@ def _additive_only(session: Session, meter_ids: Collection[int] | None) -> list[
             if meter_ids is None or row.id in meter_ids:
                 additive.append(row.id)
         elif meter_ids is not None and row.id in meter_ids and len(meter_ids) == 1:
-            raise UsageNotHourly(f"{row.code} is a {row.aggregation}: ask for days or months.")
+            refuse_not_hourly(row.code, row.aggregation)
     return additive
+
+
+def refuse_not_hourly(meter: str, aggregation: str) -> None:
+    """Refuse an hourly view of a meter that has no hourly parts.
+
+    Raises:
+        UsageNotHourly: it is neither a sum nor a count.
+    """
+    if aggregation not in ADDITIVE:
+        raise UsageNotHourly(f"{meter} is a {aggregation}: ask for days or months.")
 
 
 class Unbalanced(NamedTuple):

@@ -74,7 +74,10 @@ class UsageQuerySchema(PageSchema):
     by = fields.String(
         load_default="day",
         validate=validate.OneOf(GRANULARITIES),
-        metadata={"description": "hour (7 days at most), day or month, on the London clock."},
+        metadata={
+            "description": "hour (7 days at most, sums and counts only), day or month,"
+            " on the London clock."
+        },
     )
     organisation = fields.List(
         fields.String(), metadata={"description": "ODS codes; all where none is given."}

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
@@ -19,7 +20,13 @@ from metering.kit.web import edge
 from metering.meters.queries import MeterUnknown
 from metering.meters.queries import every as every_meter
 from metering.organisations.queries import by_ods_code
-from metering.readings.queries import UsageRow, usage, usage_totals
+from metering.readings.queries import (
+    UsageRow,
+    check_usage,
+    refuse_not_hourly,
+    usage,
+    usage_totals,
+)
 from metering.readings.schemas import USAGE_EXAMPLE, UsageQuerySchema, UsageSchema, span_of
 from metering.sources.guards import current_source, key_guard
 from metering.sources.model import USAGE_READ
@@ -42,6 +49,8 @@ def get_usage(arguments: dict[str, Any]) -> Any:
     with edge().database.snapshot() as session:
         asked = _asked(session, arguments)
         if _wants_csv(arguments):
+            # Once rows are sent nothing can be refused any more.
+            check_usage(session, **asked)
             return _as_csv(arguments, asked)
         rows = usage(
             session,
@@ -78,17 +87,21 @@ def plain(quantity: Decimal) -> str:
 
 def _asked(session: Session, arguments: dict[str, Any]) -> dict[str, Any]:
     first_on, end_on = span_of(arguments)
-    mine = {row.code: row.id for row in every_meter(session, source_id=current_source().source_id)}
+    mine = {row.code: row for row in every_meter(session, source_id=current_source().source_id)}
     codes = arguments.get("meter") or sorted(mine)
     unknown = [code for code in codes if code not in mine]
     if unknown:
         raise MeterUnknown(f"No meter of yours has the code '{unknown[0]}'.")
+    if arguments["by"] == "hour":
+        # Where none is named those that have hours are meant; one that is named is not passed over.
+        for code in arguments.get("meter", ()):
+            refuse_not_hourly(code, mine[code].aggregation)
     subjects = [by_ods_code(session, ods_code=code) for code in arguments.get("organisation", ())]
     return {
         "first_on": first_on,
         "end_on": end_on,
         "granularity": arguments["by"],
-        "meter_ids": [mine[code] for code in codes],
+        "meter_ids": [mine[code].id for code in codes],
         "subject_ids": [subject.id for subject in subjects] or None,
         "dimensions": dict(pair.split(":", 1) for pair in arguments.get("dimension", ())),
     }
@@ -119,6 +132,8 @@ def _wants_csv(arguments: Mapping[str, Any]) -> bool:
     return best == "text/csv"
 
 
+# A spreadsheet would run a text that begins so; a negative number is none.
+_FORMULA = re.compile(r"[=@\t\r\n＝＋－＠]|[+-](?!\d+(\.\d+)?\Z)")
 _COLUMNS = ("start", "organisation", "name", "meter", "unit", "quantity", "events")
 
 
@@ -163,11 +178,7 @@ def _lines(database: Database, asked: Mapping[str, Any], names: Sequence[str]) -
 
 def _line(cells: Sequence[Any]) -> str:
     buffer = io.StringIO()
-    # A spreadsheet would run a text that begins like a formula.
     csv.writer(buffer).writerow(
-        [
-            f"'{cell}" if isinstance(cell, str) and cell[:1] in "=+@\t\r" and cell else cell
-            for cell in cells
-        ]
+        [f"'{cell}" if isinstance(cell, str) and _FORMULA.match(cell) else cell for cell in cells]
     )
     return buffer.getvalue()

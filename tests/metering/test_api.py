@@ -22,6 +22,7 @@ from metering.app import create_app
 from metering.kit.config import Settings
 from metering.kit.db import Database
 from metering.kit.guards import unguarded_routes
+from metering.readings.views import _line
 from tests.metering import make
 from tests.metering.make import NOW, event, withdrawal
 
@@ -303,6 +304,15 @@ def test_usage_is_listed_by_hour_day_and_month_with_totals(caller: Caller) -> No
     ]
 
 
+def test_a_meter_that_has_no_hours_is_not_passed_over(caller: Caller) -> None:
+    make.level_meter(caller.database, "max")
+    post_some(caller)
+    path = "/api/v1/usage?from=2026-07-03&to=2026-07-04&by=hour"
+    refused = caller.get(f"{path}&meter=studies-archived&meter=max-level")
+    assert refused.get_json()["type"] == "/problems/usage-not-hourly"
+    assert caller.get(path).status_code == 200, "of all, those that have hours are meant"
+
+
 @pytest.mark.parametrize("by", ["hour", "day", "month"])
 def test_pages_of_usage_add_up_to_the_whole(caller: Caller, by: str) -> None:
     post_some(caller)
@@ -334,6 +344,11 @@ def test_usage_is_also_csv(caller: Caller) -> None:
         ]
 
 
+def test_a_cell_of_the_csv_is_never_a_formula_and_a_number_stays_one() -> None:
+    cells = ["=1+1", "-1+1", "@x", "+x", "-2", "-2.5", "+4", "CT", "－1", 7]
+    assert _line(cells) == "'=1+1,'-1+1,'@x,'+x,-2,-2.5,+4,CT,'－1,7\r\n"
+
+
 @pytest.mark.parametrize(
     ("query", "status"),
     [
@@ -344,6 +359,7 @@ def test_usage_is_also_csv(caller: Caller) -> None:
         ("from=2026-07-02&to=2026-07-01", 422),
         ("month=2026-07&by=week", 422),
         ("month=2026-07&by=hour", 422),
+        ("month=2026-07&by=hour&format=csv", 422),
         ("month=2026-07&colour=red", 422),
         ("month=2026-07&dimension=CT", 422),
         ("month=2026-07&meter=nothing", 404),
