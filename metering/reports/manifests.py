@@ -3,7 +3,8 @@
 What was received is read from the readings, and from the events of batches that
 no roll-up has claimed yet, so a manifest may come right after the last event.
 For a meter that cannot be added (a maximum, a level), the sum that a source
-declares is what its month comes to, and only whole months can be compared.
+declares is what its month comes to, only whole months can be compared, and what
+was received is what the readings say: an event counts from the next roll-up on.
 """
 
 from collections import defaultdict
@@ -170,8 +171,8 @@ def report(session: Session, *, rows: Iterable[ManifestRow]) -> list[ManifestRep
     refused = _Refused(session)
     reports = []
     for row in listed:
-        count, quantity = _received(session, row)
         meter = meters[row.meter_id]
+        count, quantity = _received(session, row, additive=meter.aggregation in ADDITIVE)
         code = None if row.subject_id is None else codes[row.subject_id]
         reports.append(
             ManifestReport(
@@ -195,7 +196,7 @@ def report(session: Session, *, rows: Iterable[ManifestRow]) -> list[ManifestRep
     return reports
 
 
-def _received(session: Session, row: ManifestRow) -> tuple[int, Decimal]:
+def _received(session: Session, row: ManifestRow, *, additive: bool) -> tuple[int, Decimal]:
     query = select(
         func.coalesce(func.sum(ReadingRow.event_count), 0),
         func.coalesce(func.sum(ReadingRow.quantity), Decimal(0)),
@@ -207,6 +208,8 @@ def _received(session: Session, row: ManifestRow) -> tuple[int, Decimal]:
     if row.subject_id is not None:
         query = query.where(ReadingRow.subject_id == row.subject_id)
     count, quantity = session.execute(query).one()
+    if not additive:
+        return int(count), Decimal(quantity)
     waiting = session.scalars(
         select(IngestBatchRow.id).where(
             IngestBatchRow.claimed_at.is_(None), IngestBatchRow.source_id == row.source_id

@@ -423,6 +423,24 @@ def test_a_manifest_says_what_is_missing(caller: Caller) -> None:
     assert one.get_json()["missing"] == {"count": 0, "sum": "-0.5"}
 
 
+def test_a_manifest_of_a_maximum_is_held_against_the_months_maximum(caller: Caller) -> None:
+    make.level_meter(caller.database, "max")
+
+    def post(number: int, level: str) -> None:
+        sent = event(number, type="max-level") | {"data": {"level": level}}
+        assert caller.post([sent]).get_json()["accepted"] == 1
+
+    def received() -> Any:
+        return manifest(caller, meter="max-level", count=3, sum="9").get_json()["received"]
+
+    post(1, "4"), post(2, "9")
+    jobs.roll_up(caller.database, now=NOW)
+    post(3, "7")
+    assert received() == {"count": 2, "sum": "9"}, "levels are not added up"
+    jobs.roll_up(caller.database, now=NOW)
+    assert received() == {"count": 3, "sum": "9"}
+
+
 @pytest.mark.parametrize(
     ("changed", "status"),
     [
