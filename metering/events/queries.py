@@ -28,18 +28,22 @@ class Health:
 
     Attributes:
         last_received_at: of its last request, None where there was none yet.
+        last_accepted_at: of its last request of which an event was accepted.
         received: events in the last 24 hours, and what became of them.
         waiting: accepted events that are not in the readings yet.
+        lag: how long the oldest of those has waited; nought where none does.
         quarantined: open refused and conflicting events, by reason.
     """
 
     last_received_at: datetime | None
+    last_accepted_at: datetime | None
     received: int
     accepted: int
     duplicate: int
     conflict: int
     rejected: int
     waiting: int
+    lag: timedelta
     quarantined: dict[str, int]
 
 
@@ -47,6 +51,12 @@ def health(session: Session, *, source_id: int, now: datetime) -> Health:
     """Return how a source is doing at `now`."""
     mine = IngestBatchRow.source_id == source_id
     last = session.scalar(select(func.max(IngestBatchRow.received_at)).where(mine))
+    last_accepted = session.scalar(
+        select(IngestBatchRow.received_at)
+        .where(mine, IngestBatchRow.accepted > 0)
+        .order_by(IngestBatchRow.received_at.desc())
+        .limit(1)
+    )
     counted = session.execute(
         select(
             func.coalesce(func.sum(IngestBatchRow.received), 0),
@@ -56,11 +66,12 @@ def health(session: Session, *, source_id: int, now: datetime) -> Health:
             func.coalesce(func.sum(IngestBatchRow.rejected), 0),
         ).where(mine, IngestBatchRow.received_at > now - RECENT)
     ).one()
-    waiting = session.scalar(
-        select(func.coalesce(func.sum(IngestBatchRow.accepted), 0)).where(
-            mine, IngestBatchRow.claimed_at.is_(None)
-        )
-    )
+    waiting, oldest = session.execute(
+        select(
+            func.coalesce(func.sum(IngestBatchRow.accepted), 0),
+            func.min(IngestBatchRow.received_at),
+        ).where(mine, IngestBatchRow.claimed_at.is_(None))
+    ).one()
     quarantined = session.execute(
         select(QuarantinedEventRow.code, func.count())
         .where(QuarantinedEventRow.source_id == source_id, QuarantinedEventRow.status == "open")
@@ -70,12 +81,14 @@ def health(session: Session, *, source_id: int, now: datetime) -> Health:
     received, accepted, duplicate, conflict, rejected = map(int, counted)
     return Health(
         last,
+        last_accepted,
         received,
         accepted,
         duplicate,
         conflict,
         rejected,
-        int(waiting or 0),
+        int(waiting),
+        timedelta() if oldest is None else max(now - oldest, timedelta()),
         {row[0]: row[1] for row in quarantined},
     )
 

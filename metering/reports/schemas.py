@@ -70,15 +70,24 @@ class HealthSchema(Schema):
     """How a source is doing."""
 
     source = fields.String()
-    last_received_at = fields.String(allow_none=True)
+    last_received_at = fields.String(
+        allow_none=True, metadata={"description": "Of its last request."}
+    )
+    last_accepted_at = fields.String(
+        allow_none=True, metadata={"description": "Of its last request with an accepted event."}
+    )
     last_24_hours = fields.Dict(keys=fields.String(), values=fields.Integer())
     waiting = fields.Integer(metadata={"description": "Accepted, not in the readings yet."})
+    lag_seconds = fields.Integer(
+        metadata={"description": "How long the oldest of those has waited; 0 where none does."}
+    )
     quarantined = fields.Dict(keys=fields.String(), values=fields.Integer())
 
 
 HEALTH_EXAMPLE = {
     "source": "imaging-archive",
     "last_received_at": "2026-07-03T09:00:02.513000+00:00",
+    "last_accepted_at": "2026-07-03T09:00:02.513000+00:00",
     "last_24_hours": {
         "received": 12000,
         "accepted": 11990,
@@ -87,6 +96,7 @@ HEALTH_EXAMPLE = {
         "rejected": 2,
     },
     "waiting": 0,
+    "lag_seconds": 0,
     "quarantined": {"subject-unknown": 2},
 }
 

@@ -110,10 +110,11 @@ def get_health() -> Any:
     source = current_source()
     with edge().database.snapshot() as session:
         found = queries.health(session, source_id=source.source_id, now=edge().clock())
-    last = found.last_received_at
+    last, accepted = found.last_received_at, found.last_accepted_at
     return {
         "source": source.source_code,
         "last_received_at": None if last is None else last.isoformat(),
+        "last_accepted_at": None if accepted is None else accepted.isoformat(),
         "last_24_hours": {
             "received": found.received,
             "accepted": found.accepted,
@@ -122,6 +123,7 @@ def get_health() -> Any:
             "rejected": found.rejected,
         },
         "waiting": found.waiting,
+        "lag_seconds": round(found.lag.total_seconds()),
         "quarantined": found.quarantined,
     }
 

@@ -34,7 +34,8 @@ class Caller:
 
     def __init__(self, database: Database, **environment: str) -> None:
         chosen = Settings.from_environment({"PAYGO_DATA_DIR": "/nowhere", **environment})
-        self.app = create_app(chosen, database, clock=lambda: NOW)
+        self.time = NOW
+        self.app = create_app(chosen, database, clock=lambda: self.time)
         self.client: FlaskClient = self.app.test_client()
         self.database = database
         self.headers = {"Authorization": f"Bearer {make.key(database)}"}
@@ -396,9 +397,31 @@ def test_health_says_what_came_and_what_is_stuck(caller: Caller) -> None:
     assert said["source"] == make.ARCHIVE
     assert said["last_24_hours"]["accepted"] == 1
     assert (said["waiting"], said["quarantined"]) == (1, {"subject-unknown": 1})
+    assert said["last_accepted_at"] == said["last_received_at"] == NOW.isoformat()
     listed = caller.get("/api/v1/quarantine").get_json()
     assert [row["code"] for row in listed["events"]] == ["subject-unknown"]
     assert caller.get("/api/v1/quarantine?status=dismissed").get_json()["events"] == []
+
+
+def test_health_says_how_far_the_readings_are_behind_and_when_the_last_event_came(
+    caller: Caller,
+) -> None:
+    def said() -> tuple[Any, ...]:
+        health = caller.get("/api/v1/sources/me/health").get_json()
+        return tuple(
+            health[name] for name in ("last_accepted_at", "last_received_at", "lag_seconds")
+        )
+
+    assert said() == (None, None, 0)
+    caller.post([event(1)])
+    caller.time = NOW + timedelta(seconds=90)
+    caller.post([event(2)])
+    caller.time += timedelta(seconds=5)
+    caller.post([event(3, subject="ZZZ")])
+    second, third = (NOW + timedelta(seconds=after) for after in (90, 95))
+    assert said() == (second.isoformat(), third.isoformat(), 95)
+    jobs.roll_up(caller.database, now=caller.time)
+    assert said() == (second.isoformat(), third.isoformat(), 0)
 
 
 def manifest(caller: Caller, **changed: Any) -> TestResponse:
