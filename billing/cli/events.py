@@ -14,7 +14,7 @@ from typing import Any
 import click
 import msgspec
 from rich.console import Console
-from rich.progress import Progress
+from rich.progress import Progress, TextColumn
 
 from metering.client.transport import Again, Divide, Fate, Transport
 from metering.kit.clock import now
@@ -111,14 +111,17 @@ def post(file: Path, url: str, key: str, batch: int) -> None:
     transport = Transport(url, key, timeout=60, clock=now)
     try:
         console = Console(stderr=True)
-        with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
-            bar = progress.add_task("Posting", total=None, completed=told.sent)
+        shown = console.is_terminal
+        columns = (*Progress.get_default_columns(), TextColumn("{task.fields[sent]:,} events"))
+        with Progress(*columns, console=console, transient=True, disable=not shown) as progress:
+            total = _lines_of(file) if shown else None
+            bar = progress.add_task("Posting", total=total, sent=told.sent)
             while rows := list(islice(waiting, batch)):
                 before = len(told.refused)
                 _send(transport, rows, told, url=url)
                 _write_errors(errors, told.refused[before:])
                 place.write(told.sent)
-                progress.update(bar, completed=told.sent)
+                progress.update(bar, completed=rows[-1].number, sent=told.sent)
     finally:
         transport.close()
     place.forget()
@@ -145,6 +148,15 @@ def _send(transport: Transport, rows: list[Row], told: Told, *, url: str) -> Non
         )
     else:
         told.add(rows, outcome.fates)
+
+
+def _lines_of(file: Path) -> int | None:
+    """Return how many lines a file has, None where its events are a JSON list."""
+    with file.open("rb") as content:
+        if next((line for line in content if line.strip()), b"").lstrip().startswith(b"["):
+            return None
+        content.seek(0)
+        return sum(part.count(b"\n") for part in iter(lambda: content.read(1 << 20), b""))
 
 
 def _tell(told: Told, errors: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from rich.progress import Progress, TaskID, TextColumn
 from werkzeug.serving import make_server
 
 from billing.cli import events as command
@@ -124,6 +125,29 @@ def test_an_interrupted_file_goes_on_where_it_was(
     assert sent == [2, 2, 1, 1]
     errors = (tmp_path / "events.jsonl.errors.csv").read_text()
     assert "subject-unknown" in errors, "what was refused before the interruption stays told"
+
+
+@pytest.mark.parametrize("listed", [False, True])
+def test_a_terminal_is_shown_how_far_it_is(
+    api: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, listed: bool
+) -> None:
+    file = tmp_path / "events.json"
+    many = [json.dumps(event(number, time=now())) for number in range(5)]
+    file.write_text(f"[{','.join(many)}]" if listed else lines(*many))
+    real, shown = Progress.update, []
+
+    def noting(self: Progress, task: TaskID, **changed: int) -> None:
+        real(self, task, **changed)
+        texts = [column for column in self.columns if isinstance(column, TextColumn)]
+        shown.append(" ".join(str(column(self.tasks[0])) for column in texts))
+
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setattr(Progress, "update", noting)
+    assert api.post(file, "--batch", "2").exit_code == 0
+    assert [row.split() for row in shown] == [
+        ["Posting", *([] if listed else [percent]), count, "events"]
+        for percent, count in (("40%", "2"), ("80%", "4"), ("100%", "5"))
+    ]
 
 
 def test_a_changed_file_begins_anew(api: Api, tmp_path: Path) -> None:
