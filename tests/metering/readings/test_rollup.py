@@ -192,6 +192,17 @@ def test_a_reading_is_a_london_day_and_an_hourly_one_a_london_hour(
     assert {(key[1].day, key[3]) for key in readings(database, 2)} == {(3, 23), (4, 0)}
 
 
+def test_an_event_as_late_as_may_be_counts_on_the_day_it_happened(
+    service: make.Service, database: Database
+) -> None:
+    # Thirteen whole months before July 2026, by the London clock.
+    first, before = "2025-06-01T00:00:00+01:00", "2025-05-31T23:59:59.999999+01:00"
+    receipt = service.post(event(1, time=first), event(2, time=before))
+    assert [(fate.index, fate.code) for fate in receipt.fates] == [(1, "time-too-old")]
+    jobs.roll_up(database, now=NOW)
+    assert days(database, 1) == {date(2025, 6, 1): Decimal(2)}
+
+
 def test_a_withdrawn_event_leaves_nought_and_a_rebuild_agrees(
     service: make.Service, database: Database
 ) -> None:
