@@ -1,7 +1,8 @@
 """One HTTP request to the metering API, and what its answer means for a batch.
 
 Only an answer that is recognisably the API's own settles an event: a receipt
-that counts as many events as were sent, or a problem document. Whatever a
+that counts as many events as were sent, a 204 that names the preference it
+follows, or a problem document. Whatever a
 proxy, a sign-in page or a half-configured gateway says is tried again.
 """
 
@@ -174,8 +175,11 @@ class Transport:
 def read_answer(response: requests.Response, *, count: int, now: datetime) -> Outcome:
     """Return what an answer to a batch of `count` events means."""
     status = response.status_code
-    if status == 204:
+    if status == 204 and response.headers.get("Preference-Applied") == "return=minimal":
         return Receipt(())
+    if status == 204:
+        # Any gateway may say 204. Sent again, events that were taken come back as duplicates.
+        return Again("not-a-receipt", "the answer is not paygo's receipt", slow=True)
     if status == 200:
         fates = _fates(_json(response), count)
         if fates is None:

@@ -220,7 +220,7 @@ class Handler(BaseHTTPRequestHandler):
             check_event(event)
         receipt = self.server.keep(batch)
         if self.headers.get("Prefer") == "return=minimal" and receipt["accepted"] == len(batch):
-            self.answer(204, b"", {})
+            self.answer(204, b"", {"Preference-Applied": "return=minimal"})
         else:
             self.answer(200, json.dumps(receipt).encode(), {"Content-Type": "application/json"})
 

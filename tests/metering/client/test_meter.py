@@ -105,6 +105,8 @@ def test_an_api_without_gzip_gets_plain_bodies(make_meter: Make, api: FakeApi) -
         Fault(drop=True, keep=True),
         Fault(delay=0.5),
         Fault(302, headers={"Location": "http://127.0.0.1:9/"}),
+        Fault(204),
+        Fault(204, keep=True),
         Fault(404, body=b"no such page"),
         Fault(400, body=b"<html>a proxy does not like this</html>"),
         Fault(200, body=b"<html>please sign in</html>"),
