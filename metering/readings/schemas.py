@@ -92,6 +92,13 @@ class UsageQuerySchema(PageSchema):
         metadata={"description": "csv gives all rows at once; also by `Accept: text/csv`."},
     )
 
+    @validates_schema
+    def check_dimensions(self, data: dict[str, Any], **_kwargs: Any) -> None:
+        """A usage has one value of a dimension."""
+        names = [pair.partition(":")[0] for pair in data.get("dimension", ())]
+        if len(set(names)) < len(names):
+            raise ValidationError("Name each dimension once.", field_name="dimension")
+
 
 class UsageRowSchema(Schema):
     """One line of usage."""

@@ -363,6 +363,11 @@ def test_a_cell_of_the_csv_is_never_a_formula_and_a_number_stays_one() -> None:
         ("month=2026-07&by=hour&format=csv", 422),
         ("month=2026-07&colour=red", 422),
         ("month=2026-07&dimension=CT", 422),
+        ("month=2026-07&dimension=modality:CT&dimension=modality:MR", 422),
+        ("from=9999-12-25&to=9999-12-31&by=hour", 422),
+        ("month=2026-07&organisation=%00", 400),
+        ("month=2026-07&dimension=modality:%00", 400),
+        ("month=2026-07&after=WyIyMDI2LTA3LTAxIiwiXHUwMDAwIiwieCIsIjEiXQ", 400),  # a null character
         ("month=2026-07&meter=nothing", 404),
         ("month=2026-07&organisation=ZZZ", 404),
         ("month=2026-07&after=nonsense", 400),
