@@ -5,10 +5,14 @@ from functools import wraps
 from typing import Any, TypeVar
 
 import marshmallow
+from flask import Request
 from flask_smorest import Api, Blueprint
 from marshmallow import fields
+from webargs.flaskparser import FlaskParser
 
 from metering.kit import privacy
+from metering.kit.errors import Unsupported
+from metering.kit.json_bodies import read_json
 from metering.kit.problems import MEDIA_TYPE
 
 View = TypeVar("View", bound=Callable[..., Any])
@@ -45,6 +49,16 @@ class ProblemApi(Api):  # type: ignore[misc]  # the library has no types
         self.DEFAULT_RESPONSE_CONTENT_TYPE = MEDIA_TYPE
         super()._register_responses()
         del self.DEFAULT_RESPONSE_CONTENT_TYPE
+
+
+class _JsonParser(FlaskParser):
+    """Reads bodies as strictly as `read_json`, and those that are no JSON not at all."""
+
+    def _raw_load_json(self, req: Request) -> Any:
+        body = req.get_data(cache=True)
+        if body and not req.is_json:
+            raise Unsupported("The Content-Type is application/json.")
+        return read_json(body) if body else marshmallow.missing
 
 
 def get(blueprint: Blueprint, rule: str) -> Callable[[View], View]:
@@ -86,6 +100,7 @@ def json_arguments(
 
     A text of it that holds an NHS number is refused.
     """
+    blueprint.ARGUMENTS_PARSER = _JsonParser()
 
     def wrap(view: View) -> View:
         wrapped: View = blueprint.arguments(schema, location="json", example=example)(

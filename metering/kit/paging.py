@@ -9,6 +9,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from metering.kit.errors import Malformed
+from metering.kit.json_bodies import read_json
 
 PAGE_DEFAULT = 100
 PAGE_MAX = 1_000
@@ -36,9 +37,9 @@ def read_cursor(text: str | None, *parts: Callable[[str], Any]) -> tuple[Any, ..
     if text is None:
         return None
     try:
-        written = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+        written = read_json(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
         return tuple(read(part) for read, part in zip(parts, written, strict=True))
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError, Malformed):
         raise CursorUnreadable("Send the 'next' of an earlier answer as 'after'.") from None
 
 

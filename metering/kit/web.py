@@ -5,15 +5,19 @@ import secrets
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 import structlog
 from flask import Flask, Response, current_app, g, request
+from flask.json.provider import DefaultJSONProvider
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from metering.kit import traces
 from metering.kit.clock import Clock
 from metering.kit.db import Database
+from metering.kit.errors import Malformed
+from metering.kit.json_bodies import read_json
 from metering.kit.logs import get_logger
 
 REQUEST_ID_HEADER = "X-Request-Id"
@@ -118,6 +122,13 @@ def headers_of(app: Flask) -> dict[str, str]:
     return found
 
 
+class _StrictJson(DefaultJSONProvider):
+    """Reads what requests send by `read_json`."""
+
+    def loads(self, s: str | bytes, **kwargs: Any) -> Any:
+        return super().loads(s, **kwargs) if kwargs else read_json(s)
+
+
 def install_web(
     app: Flask,
     *,
@@ -136,6 +147,7 @@ def install_web(
         form_targets: see `content_security_policy`.
     """
     app.config["MAX_CONTENT_LENGTH"] = max_body
+    app.json = _StrictJson(app)
     always = app.extensions[_HEADERS] = security_headers(secure=secure, form_targets=form_targets)
     if proxies:
         app.wsgi_app = ProxyFix(  # type: ignore[method-assign]  # Flask documents this way
@@ -147,6 +159,11 @@ def install_web(
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=request_id(), **traces.log_context())
         traces.name_request(request.url_rule.rule if request.url_rule else None, request.method)
+
+    def check_address() -> None:
+        # No text in the database has a null character, so none can be asked for.
+        if "\x00" in request.path or b"%00" in request.query_string:
+            raise Malformed("The address holds a null character.")
 
     def finish(response: Response) -> Response:
         response.headers[REQUEST_ID_HEADER] = request_id()
@@ -169,4 +186,5 @@ def install_web(
 
     # First in, so that even a refused request has its id.
     app.before_request_funcs.setdefault(None, []).insert(0, begin)
+    app.before_request(check_address)
     app.after_request(finish)

@@ -10,6 +10,8 @@ from metering.periods import Month
 from metering.readings.queries import GRANULARITIES
 
 DAYS_MAX = 732
+# Beyond these a month has no beginning or no end that can be said in UTC.
+_FIRST, _LAST_END = date(2, 1, 1), date(9998, 12, 31)
 
 
 class MonthField(fields.String):
@@ -47,6 +49,8 @@ class SpanSchema(Schema):
         if "month" not in data:
             if "first_on" not in data or "end_on" not in data:
                 raise ValidationError("Give both from and to.")
+            if data["end_on"] > _LAST_END or data["first_on"] < _FIRST:
+                raise ValidationError(f"Days are from {_FIRST} to {_LAST_END}.", field_name="to")
             if not 0 < (data["end_on"] - data["first_on"]).days <= DAYS_MAX:
                 raise ValidationError(f"to is 1 to {DAYS_MAX} days after from.", field_name="to")
 

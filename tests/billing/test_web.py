@@ -86,6 +86,13 @@ def test_public_pages_are_open_to_all(app: Flask, path: str) -> None:
     assert app.test_client().get(path).status_code == 200
 
 
+@pytest.mark.parametrize("path", ["/sign-in?next=%00", "/%00", "/invoices/%00"])
+def test_an_address_with_a_null_character_is_explained_on_a_page(app: Flask, path: str) -> None:
+    answer = app.test_client().get(path, headers={"Accept": "text/html"})
+    assert answer.status_code == 400
+    assert "null character" in answer.text
+
+
 def test_every_problem_has_its_page(app: Flask) -> None:
     client = app.test_client()
     assert "5 failed" not in client.get("/problems/not-found").text

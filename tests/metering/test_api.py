@@ -451,6 +451,32 @@ def test_a_manifest_says_what_is_missing(caller: Caller) -> None:
     assert one.get_json()["missing"] == {"count": 0, "sum": "-0.5"}
 
 
+@pytest.mark.parametrize(
+    ("body", "content_type", "status"),
+    [
+        (b"[" * 100_000, "application/json", 400),
+        (b"\xff", "application/json", 400),
+        (b'{"count": NaN}', "application/json", 400),
+        (b'{"count": 1, "sum": 1e400}', "application/json", 400),
+        (b'{"count": ' + b"1" * 5_000 + b"}", "application/json", 400),
+        (b'{"count": 1, "count": 2}', "application/json", 400),
+        (b'{"meter": "\\u0000"}', "application/json", 400),
+        (b'{"meter": "\\ud800"}', "application/json", 400),
+        (b"{}", "text/csv", 415),
+        (b" " * (1024 * 1024 + 1), "application/json", 413),
+        (b"", "application/json", 422),
+    ],
+)
+def test_a_manifest_that_cannot_be_read_is_a_problem(
+    caller: Caller, body: bytes, content_type: str, status: int
+) -> None:
+    answer = caller.client.post(
+        "/api/v1/manifests", data=body, headers={**caller.headers, "Content-Type": content_type}
+    )
+    assert answer.status_code == status
+    assert answer.content_type == "application/problem+json"
+
+
 def test_a_manifest_of_a_maximum_is_held_against_the_months_maximum(caller: Caller) -> None:
     make.level_meter(caller.database, "max")
 
