@@ -584,6 +584,41 @@ def test_whatever_an_envelope_holds_it_is_never_our_fault(
         assert said["accepted"] + len(said["events"]) == len(events)
 
 
+_header = st.text(
+    st.characters(min_codepoint=32, max_codepoint=255, exclude_characters="\x7f"), max_size=12
+) | st.sampled_from(["1.0", "RRK", make.ARCHIVE, "study.archived", "%00", "%ED%A0%80", "%FF"])
+
+
+@settings(
+    max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    changed=st.dictionaries(
+        st.sampled_from([*event(1), "replaces", "withdraws", "traceparent", "datacontenttype"])
+        | st.text("abc-", max_size=4),
+        _header,
+        max_size=4,
+    ),
+    body=st.binary(max_size=20) | st.sampled_from([b'{"studies": "2"}', b'{"event": "x"}', b"[]"]),
+    content_type=st.sampled_from(["application/json", "application/x+json", "", "text/plain"]),
+)
+def test_whatever_headers_hold_it_is_never_our_fault(
+    module_caller: Caller, changed: dict[str, str], body: bytes, content_type: str
+) -> None:
+    attributes = {name: value for name, value in event(1).items() if name != "data"} | changed
+    answer = module_caller.client.post(
+        "/api/v1/events",
+        data=body,
+        content_type=content_type,
+        headers=module_caller.headers,
+        # As a server gives them: the bytes of a header as Latin-1.
+        environ_overrides={
+            f"HTTP_CE_{name.upper().replace('-', '_')}": value for name, value in attributes.items()
+        },
+    )
+    assert answer.status_code in {200, 400, 415}, answer.text
+
+
 @settings(
     max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
