@@ -3,8 +3,8 @@
 It works in a database of its own on the same server, made for it and dropped after it. So
 nothing of it can reach a real bill, a number, a reading or the audit trail, and nobody waits
 for its locks; and it still goes the whole way: migrations, the API with a key, roll-up,
-rating with a shared pool, a bill run. What it does not prove is that the live web server can
-be reached; `/readyz` tells that.
+rating with a shared pool, a bill run. Whether the live web server answers as it should is
+asked besides, where its address is given.
 """
 
 import secrets
@@ -23,6 +23,7 @@ from sqlalchemy.orm import Session
 
 from billing.accounts import operations as accounts
 from billing.cli.context import print_json, print_table, read_settings, start_logs
+from billing.cli.probing_live import faults
 from billing.invoices import queries as invoices
 from billing.invoices.supplier import supplier_of
 from billing.runs import operations as runs
@@ -87,22 +88,37 @@ class ProbeImpossible(Unavailable):
 
 
 @click.command()
+@click.option(
+    "--url",
+    metavar="URL",
+    help="Also ask the paygo that is reached there: is it ready, does it refuse strangers?",
+)
+@click.option(
+    "--key",
+    envvar="PAYGO_KEY",
+    show_envvar=True,
+    help="A service's key: with it the paygo at --url is also sent an empty list of events.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def probe(as_json: bool) -> None:
+def probe(url: str | None, key: str | None, as_json: bool) -> None:
     """Send synthetic usage from event to drafted invoice, and compare each penny.
 
     It works in a database of its own on the same server, dropped afterwards: nothing of it
-    can appear on a real bill. Status 1 when any amount or sum differs.
+    can appear on a real bill. Status 1 when any amount or sum differs, or where the running
+    paygo at --url does not answer as it should.
 
     \b
     Examples:
       paygo probe
       paygo probe --json
+      paygo probe --url https://paygo.example.nhs.uk
     """
     settings = read_settings()
     start_logs(settings, level="warning")
-    with database_url(settings) as url, _place(url) as database:
+    with database_url(settings) as place, _place(place) as database:
         found, differences = run_probe(database, settings=settings, now=clock.now())
+    if url is not None:
+        differences += faults(url, key=key)
     rows = [(code, expected, found.get(code)) for code, expected in EXPECTED.items()]
     if as_json:
         print_json(
@@ -121,6 +137,9 @@ def probe(as_json: bool) -> None:
         raise click.ClickException("; ".join(differences))
     if not as_json:
         click.echo("Every penny is as expected, from posted event to drafted invoice.")
+        if url is not None:
+            what = "is ready and refuses strangers" if key is None else "is ready and takes usage"
+            click.echo(f"The paygo at {url} {what}.")
 
 
 @contextmanager

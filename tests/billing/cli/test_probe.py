@@ -1,17 +1,26 @@
 """The probe holds, tells a wrong penny, and leaves nothing behind."""
 
 import json
+import threading
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import psycopg
 import pytest
+from flask import Flask
+from sqlalchemy import text
+from werkzeug.serving import make_server
 
-from billing.cli import probe
+from billing.cli import probe, probing_live
 from metering.kit.config import Settings
 from metering.kit.db import Database
+from tests import web
 from tests.billing.cli.test_commands import paygo
+from tests.metering import make as usage
 
 
 def rows_and_databases(url: str) -> tuple[object, ...]:
@@ -57,3 +66,60 @@ def test_a_wrong_penny_is_told_on_whatever_day(
     assert found["PROBEA"].total == Decimal("2546.53")
     assert len(differences) == 1
     assert differences[0].startswith("PROBEC would be invoiced Amounts(net=Decimal('2122.10')")
+
+
+@pytest.fixture
+def live(app: Flask) -> Iterator[str]:
+    """The address of a running paygo."""
+    server = make_server("127.0.0.1", 0, app, threaded=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture
+def key(database: Database) -> str:
+    usage.catalogue(database, now=web.START)
+    return usage.key(database, now=web.START)
+
+
+def test_a_running_paygo_is_ready_refuses_strangers_and_takes_usage(live: str, key: str) -> None:
+    assert list(probing_live.faults(live, key=None)) == []
+    assert list(probing_live.faults(f"{live}/", key=key)) == []
+
+
+def test_nothing_is_counted_by_asking(live: str, key: str, database: Database) -> None:
+    list(probing_live.faults(live, key=key))
+    with database.snapshot() as session:
+        assert session.scalar(text("SELECT count(*) FROM usage_events")) == 0
+
+
+def test_a_running_paygo_that_is_behind_or_knows_no_such_key_is_told(
+    live: str, database: Database
+) -> None:
+    with database.transaction() as session:
+        session.execute(text("UPDATE alembic_version SET version_num = '0001'"))
+    assert list(probing_live.faults(live, key="pgk_nobody")) == [
+        f"{live} is not ready: it answers 503 schema-not-current",
+        f"{live} answers an empty list of events with 401 key-unknown",
+    ]
+
+
+def test_what_is_no_paygo_or_not_there_is_told(tmp_path: Path) -> None:
+    server = ThreadingHTTPServer(
+        ("127.0.0.1", 0), partial(SimpleHTTPRequestHandler, directory=str(tmp_path))
+    )
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+    url = f"http://127.0.0.1:{server.server_port}"
+    found = list(probing_live.faults(url, key=None))
+    server.shutdown()
+    server.server_close()
+    assert found == [
+        f"{url} is not ready: it answers 404",
+        f"{url} answers usage without a key with 501, not with 401",
+    ]
+    (gone,) = probing_live.faults(url, key=None)
+    assert gone == f"{url} does not answer: ConnectionError"
