@@ -220,7 +220,7 @@ def test_a_fault_is_a_page_that_needs_no_database(app: Flask, client: FlaskClien
     app.testing = False
 
     def broken() -> str:
-        raise RuntimeError("the secret is 42")
+        raise RuntimeError("the secret is swordfish")
 
     app.view_functions["help.help_page"] = broken
     answer = client.get("/help", headers={"X-Request-Id": "request-0003"})
@@ -228,7 +228,7 @@ def test_a_fault_is_a_page_that_needs_no_database(app: Flask, client: FlaskClien
     assert answer.status_code == 500
     assert "Sorry, there is a problem with the service" in answer.text
     assert "request-0003" in answer.text
-    assert "42" not in answer.text.replace("request-0003", "")
+    assert "swordfish" not in answer.text
 
 
 def test_a_lost_database_is_said_to_be_a_matter_of_moments(app: Flask, database: Database) -> None:

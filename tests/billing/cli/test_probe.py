@@ -104,7 +104,7 @@ def test_a_running_paygo_that_is_behind_or_knows_no_such_key_is_told(
         session.execute(text("UPDATE alembic_version SET version_num = '0001'"))
     assert list(probing_live.faults(live, key="pgk_nobody")) == [
         f"{live} is not ready: it answers 503 schema-not-current",
-        f"{live} answers an empty list of events with 401 key-unknown",
+        f"{live} answers an empty list of events with 401 key-refused",
     ]
 
 
