@@ -15,7 +15,7 @@ import requests
 from sqlalchemy import func, select
 
 from metering import jobs
-from metering.events.tables import usage_events
+from metering.events.tables import IngestBatchRow, usage_events
 from metering.kit import clock
 from metering.kit.db import Database
 from metering.kit.migrate import upgrade
@@ -89,7 +89,15 @@ class Paygo:
 
     def counted(self) -> int:
         """Roll up what is left and return how many events the readings count."""
-        jobs.roll_up(self.database, now=clock.now())
+        unclaimed = select(IngestBatchRow.id).where(IngestBatchRow.claimed_at.is_(None)).limit(1)
+
+        def is_done() -> bool:
+            jobs.roll_up(self.database, now=clock.now())
+            with self.database.snapshot() as session:
+                return session.scalar(unclaimed) is None
+
+        # What a scheduler is claiming at this moment is passed over.
+        wait_for(is_done, seconds=_PATIENCE_SECONDS)
         with self.database.snapshot() as session:
             return int(session.scalar(select(func.sum(ReadingRow.event_count))) or 0)
 

@@ -191,13 +191,13 @@ def test_lines_that_began_to_come_are_taken_however_many_others_ask(
             others.append(slow_lines(paygo))
             others[-1].settimeout(0.05)
             # Whoever is not told 503 at once has a place, and keeps it.
-            with suppress(TimeoutError):
+            with suppress(OSError):
                 others[-1].recv(4096)
 
     def lines() -> bytes:
-        # With many empty lines, so that there are several pieces and each takes a while to decode.
+        # Long ones, so that they come in several pieces.
         made = (json.dumps(make.event(next(_numbers))).encode() for _ in range(events))
-        return b"".join(line.ljust(50_000, b"\n") for line in made)
+        return b"".join(line.ljust(49_999) + b"\n" for line in made)
 
     asking = [threading.Thread(target=ask_on) for _ in range(4)]
     slow = [(_connect(paygo), lines()) for _ in range(clients)]
@@ -207,6 +207,8 @@ def test_lines_that_began_to_come_are_taken_however_many_others_ask(
             kind = "Content-Type: application/x-ndjson"
             head = _request(paygo, "POST /api/v1/events", kind, f"Content-Length: {len(body)}")
             client.sendall(head + body[:1])
+        # Until each of them is being read, and so has its place.
+        time.sleep(3)
         for thread in asking:
             thread.start()
         for start in range(1, events * 50_000, 40_000):

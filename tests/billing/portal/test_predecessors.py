@@ -1,5 +1,6 @@
 """Whoever took over a trust sees what it owes, in the pages and past them; nobody else does."""
 
+import re
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -95,4 +96,4 @@ def test_the_successors_pages_lead_to_what_it_took_over(
         app, [Grant(Role.FINANCE_EDITOR, account_id=merged["RA3"].id)], email="eve@example.nhs.uk"
     )
     assert stranger.get(f"/portal/RA1/invoices/{invoice_id}").status_code == 404
-    assert "RA1" not in stranger.get("/portal/RA3/statement").text
+    assert not re.search(r"\bRA1\b", stranger.get("/portal/RA3/statement").text)
