@@ -6,7 +6,6 @@ import os
 import re
 import shlex
 import subprocess
-import threading
 from collections.abc import Iterator
 from datetime import datetime
 from functools import partial
@@ -15,7 +14,6 @@ from typing import Any
 
 import click
 import pytest
-from werkzeug.serving import make_server
 
 import metering.client
 from billing.cli.root import paygo
@@ -27,6 +25,7 @@ from metering.kit.config import declared_settings
 from metering.kit.db import Database
 from metering.periods import Month
 from tests.metering import make
+from tests.processes import listening
 from tests.web import Clock, make_app
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
@@ -156,19 +155,8 @@ def metering_api(database: Database, tmp_path: Path) -> Iterator[dict[str, str]]
     make.catalogue(database)
     key = make.key(database)
     app = make_app(database, tmp_path, Clock(make.NOW))
-    server = make_server("127.0.0.1", 0, app, threaded=True)
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-    thread.start()
-    try:
-        yield {
-            "PATH": os.environ["PATH"],
-            "PAYGO_URL": f"http://127.0.0.1:{server.port}",
-            "PAYGO_KEY": key,
-        }
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with listening(app) as url:
+        yield {"PATH": os.environ["PATH"], "PAYGO_URL": url, "PAYGO_KEY": key}
 
 
 def assert_as_stated(stated: Any, answered: Any, place: str = "") -> None:

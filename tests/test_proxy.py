@@ -5,7 +5,6 @@ import re
 import shutil
 import socket
 import subprocess
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Address
@@ -19,7 +18,6 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from flask import Flask
 from sqlalchemy import select
-from werkzeug.serving import make_server
 
 from billing.access import operations
 from billing.access.tables import SignInAttemptRow
@@ -29,8 +27,9 @@ from metering.events.decoding import BODY_BYTES_MAX
 from metering.kit import clock
 from metering.kit.db import Database
 from tests import web
+from tests.billing.cli.test_serve import free_port
 from tests.metering import make as usage
-from tests.processes import wait_for
+from tests.processes import listening, wait_for
 
 CONFIGURATION = Path(__file__).resolve().parents[1] / "deploy/nginx/paygo.conf"
 NAME = "paygo.example.nhs.uk"
@@ -114,17 +113,21 @@ def test_a_large_post_of_usage_comes_through_and_a_larger_one_is_told_why(
 
 
 @pytest.fixture
-def proxied(app: Flask, tmp_path: Path) -> Iterator[Proxied]:
+def behind(app: Flask) -> Iterator[str]:
+    """The address of the application itself."""
+    with listening(app) as url:
+        yield url
+
+
+@pytest.fixture
+def proxied(behind: str, tmp_path: Path) -> Iterator[Proxied]:
     """Run nginx with the guide's configuration in front of the application."""
     assert NGINX is not None
-    server = make_server("127.0.0.1", 0, app, threaded=True)
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
-    thread.start()
     certificate, key = _certificate(tmp_path)
-    plain, secure = _free_port(), _free_port()
+    plain, secure = free_port(), free_port()
     said = CONFIGURATION.read_text()
     for before, after in {
-        "127.0.0.1:8080": f"127.0.0.1:{server.server_port}",
+        "127.0.0.1:8080": behind.removeprefix("http://"),
         "listen 80;": f"listen 127.0.0.1:{plain};",
         "listen 443 ssl": f"listen 127.0.0.1:{secure} ssl",
         f"server_name {NAME};": "server_name 127.0.0.1;",
@@ -149,9 +152,6 @@ def proxied(app: Flask, tmp_path: Path) -> Iterator[Proxied]:
     finally:
         nginx.terminate()
         nginx.wait(20)
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 @pytest.fixture
@@ -192,13 +192,6 @@ def _certificate(folder: Path) -> tuple[Path, Path]:
         )
     )
     return certificate, secret
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
 
 
 def _listens(port: int) -> bool:

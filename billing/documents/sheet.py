@@ -8,7 +8,6 @@ files that programs load (FOCUS, journal) have none.
 
 import csv
 import io
-import re
 from collections.abc import Iterable, Sequence
 from datetime import date
 from decimal import Decimal
@@ -16,12 +15,9 @@ from typing import TextIO
 
 from billing.documents.words import one_line
 from billing.money import plain
+from metering.kit.spreadsheets import is_formula
 
 Cell = str | Decimal | int | date | None
-
-# OWASP, "CSV injection"; the last four are the full-width twins some locales accept.
-_FORMULA_STARTS = frozenset("=+-@\t\r\n＝＋－＠")
-_NUMBER = re.compile(r"[+-]?\d+(\.\d+)?")
 
 
 def safe_cell(value: Cell) -> str:
@@ -34,11 +30,8 @@ def safe_cell(value: Cell) -> str:
         return value.isoformat()
     if isinstance(value, int):
         return str(value)
-    risky = value[:1] in _FORMULA_STARTS and value != "" and not _NUMBER.fullmatch(value)
     text = one_line(value)
-    if risky or (text[:1] in _FORMULA_STARTS and text and not _NUMBER.fullmatch(text)):
-        return f"'{text}"
-    return text
+    return f"'{text}" if is_formula(value) or is_formula(text) else text
 
 
 def write_sheet(

@@ -27,23 +27,23 @@ def these(batch_ids: Sequence[UUID]) -> dict[str, Any]:
     }
 
 
-_BY_BATCH = {
-    # Of a month that is new or grows fast the planner knows too little, and would read all of it:
-    # by the index on subjects, which gives the order of the sums, or from end to end.
-    "enable_seqscan": ("off", "on"),
-    "enable_indexscan": ("off", "on"),
-    # A list that is known is hashed; that of a plan for any list is gone through for each row.
-    "plan_cache_mode": ("force_custom_plan", "auto"),
-}
+# Of a month that is new or grows fast the planner knows too little, and would read all of it: by
+# the index on subjects, which gives the order of the sums, or from end to end. And a list that is
+# known is hashed; that of a plan for any list is gone through for each row.
+_BY_BATCH = (
+    "SET LOCAL enable_seqscan = off; SET LOCAL enable_indexscan = off;"
+    " SET LOCAL plan_cache_mode = force_custom_plan"
+)
+_AS_BEFORE = (
+    "SET LOCAL enable_seqscan = on; SET LOCAL enable_indexscan = on;"
+    " SET LOCAL plan_cache_mode = auto"
+)
 
 
 @contextmanager
 def by_batch(session: Session) -> Iterator[None]:
     """Have events found by the index on their batches, whatever the planner thinks."""
     connection = session.connection()
-    for turn in (0, 1):
-        connection.exec_driver_sql(
-            "; ".join(f"SET LOCAL {name} = {values[turn]}" for name, values in _BY_BATCH.items())
-        )
-        if not turn:
-            yield
+    connection.exec_driver_sql(_BY_BATCH)
+    yield
+    connection.exec_driver_sql(_AS_BEFORE)

@@ -27,6 +27,7 @@ from metering.events.ingest import Ingest
 from metering.events.streaming import decode_lines, decompress
 from metering.kit import problems
 from metering.kit.auth import read_bearer
+from metering.kit.bodies import content_length
 from metering.kit.clock import Clock
 from metering.kit.db import Database
 from metering.kit.idempotency import Answer, once
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
 
 PATH = "/api/v1/events"
 _STATUS_LINES = {int(status): f"{status.value} {status.phrase}" for status in HTTPStatus}
-_LENGTH_DIGITS_MAX = 18
 _log = get_logger(__name__)
 
 Headers = list[tuple[str, str]]
@@ -190,9 +190,10 @@ class _Sent:
         self._exact = length is not None
         self._left = BODY_BYTES_MAX + 1 if environ.get("wsgi.input_terminated") else 0
         if length is not None:
-            if not (length.isascii() and length.isdecimal() and len(length) <= _LENGTH_DIGITS_MAX):
+            left = content_length(length)
+            if left is None:
                 raise BodyUnreadable("The Content-Length is not a number of bytes.")
-            self._left = int(length)
+            self._left = left
             if self._left > BODY_BYTES_MAX:
                 raise BodyTooLarge(f"A body has at most {BODY_BYTES_MAX} bytes.")
 

@@ -36,6 +36,12 @@ class BodiesUnfinished(Unavailable):
     title = "Too many unfinished requests"
 
 
+def content_length(said: str) -> int | None:
+    """Return how many bytes a `Content-Length` says, None where it is no number of them."""
+    known = said.isascii() and said.isdecimal() and len(said) <= _LENGTH_DIGITS_MAX
+    return int(said) if known else None
+
+
 def end_process() -> None:
     """End this process at once; its parent starts another."""
     os._exit(_END_STATUS)
@@ -76,8 +82,7 @@ class Bodies:
         if not length and "HTTP_TRANSFER_ENCODING" not in environ:
             return self._inner(environ, start_response)
         # A length that is no number is refused by whoever reads.
-        known = length.isascii() and length.isdecimal() and len(length) <= _LENGTH_DIGITS_MAX
-        left = int(length) if known else None
+        left = content_length(length)
         body = environ["wsgi.input"] = _Body(environ["wsgi.input"], self, left)
         try:
             return self._inner(environ, start_response)

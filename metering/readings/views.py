@@ -2,7 +2,6 @@
 
 import csv
 import io
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
@@ -16,6 +15,7 @@ from metering.kit.api import answers, get, query_arguments
 from metering.kit.db import Database
 from metering.kit.guards import guard_blueprint
 from metering.kit.paging import PAGE_MAX, read_cursor, write_cursor
+from metering.kit.spreadsheets import is_formula
 from metering.kit.web import edge
 from metering.meters.queries import MeterUnknown
 from metering.meters.queries import every as every_meter
@@ -132,8 +132,6 @@ def _wants_csv(arguments: Mapping[str, Any]) -> bool:
     return best == "text/csv"
 
 
-# A spreadsheet would run a text that begins so; a negative number is none.
-_FORMULA = re.compile(r"[=@\t\r\n＝＋－＠]|[+-](?!\d+(\.\d+)?\Z)")
 _COLUMNS = ("start", "organisation", "name", "meter", "unit", "quantity", "events")
 
 
@@ -179,6 +177,6 @@ def _lines(database: Database, asked: Mapping[str, Any], names: Sequence[str]) -
 def _line(cells: Sequence[Any]) -> str:
     buffer = io.StringIO()
     csv.writer(buffer).writerow(
-        [f"'{cell}" if isinstance(cell, str) and _FORMULA.match(cell) else cell for cell in cells]
+        [f"'{cell}" if isinstance(cell, str) and is_formula(cell) else cell for cell in cells]
     )
     return buffer.getvalue()

@@ -1,7 +1,6 @@
 """A real Chromium against a real server on the loopback, with axe-core on the page."""
 
 import shutil
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,8 +11,8 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 from playwright.sync_api import Browser, Page, sync_playwright
-from werkzeug.serving import make_server
 
+from tests.processes import listening
 from tests.trusts import Shown
 
 CHROMIUM = "/usr/bin/chromium"
@@ -58,13 +57,8 @@ def browser() -> Iterator[Browser]:
 @contextmanager
 def served(app: Flask) -> Iterator[Site]:
     """Yield an application behind a real server."""
-    server = make_server("127.0.0.1", 0, app, threaded=True)
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
-    thread.start()
-    yield Site(f"http://127.0.0.1:{server.server_port}", app)
-    server.shutdown()
-    thread.join(timeout=10)
-    server.server_close()
+    with listening(app) as url:
+        yield Site(url, app)
 
 
 @pytest.fixture

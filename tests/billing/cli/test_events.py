@@ -2,7 +2,6 @@
 
 import csv
 import json
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,6 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 from rich.progress import Progress, TaskID, TextColumn
-from werkzeug.serving import make_server
 
 from billing.cli import events as command
 from metering.app import create_app
@@ -20,6 +18,7 @@ from metering.kit.config import Settings
 from metering.kit.db import Database
 from tests.metering import make
 from tests.metering.make import event
+from tests.processes import listening
 
 HEAD = "id,source,type,subject,time,studies,modality\n"
 
@@ -40,14 +39,8 @@ class Api:
 def api(database: Database) -> Iterator[Api]:
     make.catalogue(database, now=clock.now())
     app = create_app(Settings.from_environment({"PAYGO_DATA_DIR": "/nowhere"}), database)
-    server = make_server("127.0.0.1", 0, app, threaded=True)
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
-    thread.start()
-    key = make.key(database, now=clock.now())
-    yield Api(f"http://127.0.0.1:{server.server_port}", key)
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with listening(app) as url:
+        yield Api(url, make.key(database, now=clock.now()))
 
 
 def now() -> str:

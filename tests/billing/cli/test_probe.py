@@ -13,7 +13,6 @@ import psycopg
 import pytest
 from flask import Flask
 from sqlalchemy import text
-from werkzeug.serving import make_server
 
 from billing.cli import probe, probing_live
 from metering.kit.config import Settings
@@ -21,6 +20,7 @@ from metering.kit.db import Database
 from tests import web
 from tests.billing.cli.test_commands import paygo
 from tests.metering import make as usage
+from tests.processes import listening
 
 
 def rows_and_databases(url: str) -> tuple[object, ...]:
@@ -71,13 +71,8 @@ def test_a_wrong_penny_is_told_on_whatever_day(
 @pytest.fixture
 def live(app: Flask) -> Iterator[str]:
     """The address of a running paygo."""
-    server = make_server("127.0.0.1", 0, app, threaded=True)
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with listening(app) as url:
+        yield url
 
 
 @pytest.fixture

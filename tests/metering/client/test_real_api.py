@@ -1,13 +1,11 @@
 """The SDK against the real API, over a real connection."""
 
-import threading
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
 from sqlalchemy import select
-from werkzeug.serving import make_server
 
 from metering import jobs
 from metering.app import create_app
@@ -19,19 +17,15 @@ from metering.kit.config import Settings
 from metering.kit.db import Database
 from metering.periods import Month
 from tests.metering import make
+from tests.processes import listening
 
 
 @pytest.fixture
 def url(database: Database) -> Iterator[str]:
     make.catalogue(database, now=clock.now())
     app = create_app(Settings.from_environment({"PAYGO_DATA_DIR": "/nowhere"}), database)
-    server = make_server("127.0.0.1", 0, app, threaded=True)
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with listening(app) as address:
+        yield address
 
 
 @pytest.fixture
